@@ -1,0 +1,21 @@
+#include "cli/command.h"
+
+namespace cprewind::cli {
+
+const std::vector<Command>& commands() {
+    static const std::vector<Command> k_commands = {
+        {"snap", "take a snapshot of a running container", k_snap_help, run_snap},
+        {"log", "list the snapshots of a container", k_log_help, run_log},
+        {"inspect", "show what was in a snapshot or a checkpoint directory", k_inspect_help, run_inspect},
+        {"diff", "show what changed between two of them", k_diff_help, run_diff},
+        {"rewind", "bring a container back to a snapshot, in place", k_rewind_help, run_rewind},
+        {"tag", "give a snapshot a name", k_tag_help, run_tag},
+        {"rm", "remove snapshots", k_rm_help, run_rm},
+        {"verify", "check every stored byte", k_verify_help, run_verify},
+        {"doctor", "what this host can do, why not, and what to do", k_doctor_help, run_doctor},
+        {"setup", "register the runtime that makes rewind work with Docker", k_setup_help, run_setup},
+    };
+    return k_commands;
+}
+
+}  // namespace cprewind::cli

@@ -1,0 +1,34 @@
+// The views of `inspect`: each takes a subject and shows one side of it, as text or as JSON, from the same structs.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/command.h"
+#include "cli/subject.h"
+
+namespace cprewind::cli {
+
+struct ViewRequest {
+    const Subject& subject;
+    std::optional<uint32_t> pid;  // only this process
+};
+
+struct View {
+    const char* name;
+    const char* summary;
+    // Prints, or fills `document` when context.json. Findings of its own are appended to `findings`.
+    void (*show)(Context& context, const ViewRequest& request, Json& document, images::Findings& findings);
+};
+
+const std::vector<View>& views();
+
+void show_overview(Context&, const ViewRequest&, Json&, images::Findings&);
+void show_ps(Context&, const ViewRequest&, Json&, images::Findings&);
+void show_fds(Context&, const ViewRequest&, Json&, images::Findings&);
+void show_mem(Context&, const ViewRequest&, Json&, images::Findings&);
+void show_files(Context&, const ViewRequest&, Json&, images::Findings&);
+
+}  // namespace cprewind::cli

@@ -1,0 +1,141 @@
+#include "engine/freeze.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/text.h"
+
+namespace cprewind::engine {
+namespace {
+
+using base::Error;
+using base::ErrorKind;
+namespace fs = std::filesystem;
+
+// What the images take beyond the resident memory, at most: tables, stacks of CRIU's own, small containers.
+constexpr uint64_t k_dump_overhead = 32u << 20;
+
+std::string status_field(const std::string& status, std::string_view key) {
+    for (const std::string& line : base::split(status, '\n')) {
+        if (line.starts_with(key)) return std::string(base::trim(std::string_view(line).substr(key.size())));
+    }
+    return {};
+}
+
+bool have_capability(unsigned number) {
+    std::string text = status_field(base::read_file("/proc/self/status"), "CapEff:");
+    return (std::stoull(text, nullptr, 16) >> number & 1) != 0;
+}
+
+uint64_t log_size_of(const Container& container) {
+    struct stat st {};
+    if (container.log_path.empty() || ::stat(container.log_path.c_str(), &st) != 0) return 0;
+    return static_cast<uint64_t>(st.st_size);
+}
+
+}  // namespace
+
+Freeze::Freeze(DockerClient& docker, const Container& container)
+    : docker_(docker), container_(container), guard_([id = container.id, paused = container.paused] {
+          if (!paused) DockerClient().unpause(id);
+      }) {
+    if (!container_.paused) docker_.pause(container_.id);
+}
+
+Freeze::~Freeze() {
+    if (!holding_) return;
+    try {
+        if (!container_.paused) docker_.unpause(container_.id);
+        guard_.disarm();
+    } catch (const std::exception&) {
+        // Not disarmed: the guard, destroyed next, tries once more on a connection of its own.
+    }
+}
+
+void Freeze::resume() {
+    CPREWIND_CHECK(holding_);
+    if (!container_.paused) docker_.unpause(container_.id);
+    abandon();
+}
+
+void Freeze::abandon() {
+    holding_ = false;
+    guard_.disarm();
+}
+
+void check_can_dump(const Container& container, const std::vector<pid_t>& processes) {
+    if (::geteuid() != 0) {
+        throw Error(ErrorKind::permission, "dumping the memory of a container needs root", "run: sudo cprewind …");
+    }
+    if (!container.running || container.restarting) {
+        throw Error(ErrorKind::failed,
+                    fmt::format("container {} is {}: only a running container has a state to snap", container.name,
+                                container.restarting ? "restarting" : "not running"),
+                    fmt::format("start it first: docker start {}", container.name));
+    }
+    constexpr unsigned k_cap_sys_resource = 24;
+    if (have_capability(k_cap_sys_resource)) return;
+    for (pid_t pid : processes) {
+        std::string uid;
+        try {
+            uid = status_field(base::read_file(fmt::format("/proc/{}/status", pid)), "Uid:");
+        } catch (const Error&) {
+            continue;
+        }
+        if (uid.empty() || uid.starts_with("0\t")) continue;
+        throw Error(ErrorKind::unsupported,
+                    fmt::format("process {} of container {} runs as user {}, and this host denies us CAP_SYS_RESOURCE, "
+                                "without which CRIU can only dump root's processes",
+                                pid, container.name, uid.substr(0, uid.find('\t'))),
+                    "run cprewind with full root capabilities (not inside a restricted container)");
+    }
+}
+
+FrozenMoment take_moment(DockerClient& docker, const Container& container, const FreezeRequest& request,
+                         std::unique_ptr<Freeze>* keep_frozen) {
+    std::vector<pid_t> processes = processes_of(container);
+    check_can_dump(container, processes);
+    FrozenMoment moment;
+    moment.method = choose_method(docker, container, request.via);
+    auto layer = find_writable_layer(container);
+    if (!layer) {
+        throw Error(ErrorKind::unsupported,
+                    fmt::format("the writable layer of container {} is not visible from here", container.name),
+                    "run cprewind in the mount namespace of dockerd");
+    }
+    moment.layer_directory = *layer;
+
+    uint64_t expected = estimate_dump_bytes(processes) + k_dump_overhead;
+    StagingPlace place = choose_staging(expected, request.fallback_staging);
+    if (place.free_bytes < expected) {
+        throw Error(ErrorKind::io,
+                    fmt::format("the dump of container {} may need {}, and {} has {} left", container.name,
+                                base::human_bytes(expected), place.directory.string(),
+                                base::human_bytes(place.free_bytes)),
+                    "free some space, or name another place: CPREWIND_STAGING=/dir");
+    }
+    moment.staged_in_memory = place.in_memory;
+    moment.staging = std::make_unique<Staging>(place);
+    moment.layer = std::make_unique<LayerCapture>(moment.layer_directory, moment.staging->path() / "layer.data");
+    // While it still runs: copy the layer, so that only what changes from here on is left for the freeze.
+    moment.layer->pass();
+
+    moment.frozen_at = std::chrono::steady_clock::now();
+    auto freeze = std::make_unique<Freeze>(docker, container);
+    moment.taken_at = std::chrono::system_clock::now();
+    dump(docker, container, moment.method, moment.images(), moment.work(),
+         {freeze->hold_fd(), moment.staging->hold_fd()});
+    moment.layer->pass();
+    moment.log_size = log_size_of(container);
+    if (keep_frozen != nullptr) {
+        *keep_frozen = std::move(freeze);
+    } else {
+        freeze->resume();
+        moment.stall = std::chrono::steady_clock::now() - moment.frozen_at;
+    }
+    return moment;
+}
+
+}  // namespace cprewind::engine

@@ -1,0 +1,72 @@
+// Stopping time for a container: pause, dump, copy the writable layer, and let it run on, whatever happens to us.
+// This is the stall; everything that can wait is done by the caller afterwards (engine/snap.h).
+#pragma once
+
+#include <chrono>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/fd.h"
+#include "base/text.h"
+#include "engine/container.h"
+#include "engine/dump.h"
+#include "engine/guard.h"
+#include "engine/layer_io.h"
+#include "engine/staging.h"
+
+namespace cprewind::engine {
+
+// Everything of one moment, lying in a staging directory.
+struct FrozenMoment {
+    std::unique_ptr<Staging> staging;  // images/, work/, layer.data
+    bool staged_in_memory = false;
+    DumpMethod method;
+    std::filesystem::path layer_directory;
+    std::unique_ptr<LayerCapture> layer;
+    uint64_t log_size = 0;  // of the container's log file
+    base::WallTime taken_at{};
+    std::chrono::nanoseconds stall{};  // zero while the container is still frozen
+    std::chrono::steady_clock::time_point frozen_at{};
+
+    std::filesystem::path images() const { return staging->path() / "images"; }
+    std::filesystem::path work() const { return staging->path() / "work"; }
+};
+
+// Keeps a container frozen; lets it run on when destroyed or when we die, unless it was paused before us.
+class Freeze {
+ public:
+    // Arms the guard, then pauses.
+    Freeze(DockerClient& docker, const Container& container);
+    ~Freeze();
+    Freeze(const Freeze&) = delete;
+    Freeze& operator=(const Freeze&) = delete;
+
+    int hold_fd() const { return guard_.hold_fd(); }
+    // Resumes now and reports failure; afterwards the destructor does nothing.
+    void resume();
+    // The container is somebody else's business from here on (it was killed): nothing will be resumed.
+    void abandon();
+
+ private:
+    DockerClient& docker_;
+    const Container& container_;
+    Guard guard_;
+    bool holding_ = true;
+};
+
+// What of the host stands against a dump of this container, before anything is touched. Throws Error.
+void check_can_dump(const Container& container, const std::vector<pid_t>& processes);
+
+struct FreezeRequest {
+    Via via = Via::automatic;
+    std::filesystem::path fallback_staging;  // on disk, for what memory cannot hold
+};
+
+// Takes the moment. With `keep_frozen` the container stays frozen and the holder of that is put there, else it runs on
+// when this returns. Errors leave the container as it was.
+FrozenMoment take_moment(DockerClient& docker, const Container& container, const FreezeRequest& request,
+                         std::unique_ptr<Freeze>* keep_frozen = nullptr);
+
+}  // namespace cprewind::engine

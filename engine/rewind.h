@@ -1,0 +1,43 @@
+// Bringing a container back, in place: its processes, their memory, and its files, to one earlier moment.
+//
+// Order (each step leaves a state from which the container can be brought back to where it began):
+//   1 read and verify every byte of the target into staging, before anything is touched
+//   2 freeze the container and put a safety snapshot of now into the repository; it stays frozen
+//   3 kill it, put the target's writable layer in place (differences only)
+//   4 leave the plan for the runtime (runtime/plan.h), `docker start`: the runtime restores instead of creating
+//   5 look whether it runs and is the process tree we wanted
+// From 3 on a failure, and our own death, bring back what was there in 2.
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/docker_client.h"
+#include "engine/layer_io.h"
+#include "engine/snap.h"
+#include "store/repository.h"
+
+namespace cprewind::engine {
+
+struct RewindRequest {
+    bool safety = true;  // take a safety snapshot of now
+    Via via = Via::automatic;
+};
+
+struct RewindResult {
+    store::SnapshotRecord target;
+    std::optional<store::SnapshotRecord> safety;
+    Via via = Via::runtime;
+    std::vector<LayerChange> layer_changes;
+    uint64_t processes = 0;
+    bool connections_closed = false;  // TCP connections to the outside were closed, since their other ends moved on
+    std::chrono::nanoseconds prepared{};  // reading, verifying, the safety snapshot
+    std::chrono::nanoseconds down{};      // from the kill until it runs again
+};
+
+RewindResult rewind(DockerClient& docker, store::Repository& repository, const std::string& container,
+                    const store::SnapshotRecord& target, const RewindRequest& request, const Report& report);
+
+}  // namespace cprewind::engine

@@ -1,0 +1,109 @@
+#include "engine/staging.h"
+
+#include <fmt/format.h>
+#include <linux/magic.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "base/error.h"
+#include "base/text.h"
+
+namespace cprewind::engine {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view k_prefix = "cprewind-staging-";
+
+// Field 22 of /proc/PID/stat; with the pid it names a process for as long as the host is up. 0: no such process.
+uint64_t start_time(uint64_t pid) {
+    try {
+        std::string stat = base::read_file(fmt::format("/proc/{}/stat", pid));
+        // The command's name is in parentheses and may hold anything, parentheses included.
+        auto fields = base::split(std::string_view(stat).substr(stat.rfind(')') + 2), ' ');
+        return fields.size() > 19 ? base::parse_number(fields[19]).value_or(0) : 0;
+    } catch (const base::Error&) {
+        return 0;
+    }
+}
+
+// The maker's pid and start time are in the name, so that remove_stale_staging can tell.
+std::string own_prefix() {
+    auto pid = static_cast<uint64_t>(::getpid());
+    return fmt::format("{}{}-{}-", k_prefix, pid, start_time(pid));
+}
+
+bool maker_lives(const std::string& name) {
+    auto parts = base::split(std::string_view(name).substr(k_prefix.size()), '-');
+    auto pid = parts.size() == 3 ? base::parse_number(parts[0]) : std::nullopt;
+    auto started = parts.size() == 3 ? base::parse_number(parts[1]) : std::nullopt;
+    return pid && started && start_time(*pid) == *started;
+}
+
+}  // namespace
+
+uint64_t available_memory() {
+    for (const std::string& line : base::split(base::read_file("/proc/meminfo"), '\n')) {
+        if (!line.starts_with("MemAvailable:")) continue;
+        std::string_view rest = base::trim(std::string_view(line).substr(13));
+        return base::parse_number(rest.substr(0, rest.find(' '))).value_or(0) * 1024;
+    }
+    return 0;
+}
+
+StagingPlace choose_staging(uint64_t bytes, const fs::path& fallback) {
+    auto room_in = [](const fs::path& path, bool& in_memory) -> uint64_t {
+        struct statfs st {};
+        if (::statfs(path.c_str(), &st) != 0) return 0;
+        in_memory = st.f_type == TMPFS_MAGIC;
+        return static_cast<uint64_t>(st.f_bavail) * static_cast<uint64_t>(st.f_bsize);
+    };
+    if (const char* wanted = std::getenv("CPREWIND_STAGING"); wanted != nullptr && *wanted != '\0') {
+        StagingPlace place{wanted, false, 0};
+        place.free_bytes = room_in(place.directory, place.in_memory);
+        return place;
+    }
+    uint64_t memory = available_memory() / 2;
+    StagingPlace best;
+    for (const char* candidate : {"/run", "/dev/shm", "/tmp"}) {
+        bool in_memory = false;
+        uint64_t room = std::min(room_in(candidate, in_memory), memory);
+        if (in_memory && room > best.free_bytes && ::access(candidate, W_OK) == 0) best = {candidate, true, room};
+    }
+    if (best.in_memory && best.free_bytes >= bytes) return best;
+    StagingPlace place{fallback, false, 0};
+    place.free_bytes = room_in(fallback, place.in_memory);
+    return place;
+}
+
+Staging::Staging(const StagingPlace& place)
+    : directory_(place.directory, own_prefix()), guard_([path = directory_.path()] {
+          std::error_code ignored;
+          fs::remove_all(path, ignored);
+      }) {
+    remove_stale_staging(place.directory);
+}
+
+Staging::~Staging() {
+    directory_.remove();
+    guard_.disarm();
+}
+
+unsigned remove_stale_staging(const fs::path& directory) {
+    unsigned removed = 0;
+    std::error_code ignored;
+    for (const fs::directory_entry& entry : fs::directory_iterator(directory, ignored)) {
+        std::string name = entry.path().filename().string();
+        // Only root's own directories: /tmp and /dev/shm are anybody's to write.
+        if (!name.starts_with(k_prefix) || !entry.is_directory(ignored) || entry.is_symlink(ignored)) continue;
+        if (maker_lives(name)) continue;
+        fs::remove_all(entry.path(), ignored);
+        ++removed;
+    }
+    return removed;
+}
+
+}  // namespace cprewind::engine

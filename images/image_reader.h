@@ -1,0 +1,79 @@
+// Framing: an image is a head and then entries, each a size and a protobuf message, some with raw bytes
+// behind it.
+//
+//   image  = head entry*            numbers are u32, little-endian
+//   head   = IMG_COMMON magic       since images 1.1; magic alone before, and always in inventory.img
+//          | IMG_SERVICE magic      stats-dump, irmap-cache
+//   entry  = size payload[size] extra
+//
+// Nothing in it says how many entries there are: an image that is cut between two entries looks whole from
+// here, and is found out by comparing it with other images (checkpoint.cpp, pages.cpp).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "images/finding.h"
+#include "images/image_kinds.h"
+#include "images/image_source.h"
+
+namespace google::protobuf {
+class Message;
+}
+
+namespace cprewind::images {
+
+class ImageReader {
+ public:
+    // Checks the head. Nothing, with a finding, when the image is absent, empty, cut off in the head or
+    // another kind of image. `findings` must outlive the reader.
+    static std::optional<ImageReader> open(const ImageSource& source, std::string_view name,
+                                           const ImageKind& kind, Findings& findings);
+
+    // Reads the next entry into `message`. An entry that is no such message gives a finding and is skipped.
+    // False at the end; also, with a finding, where the framing breaks. Fields that we do not know give
+    // findings.
+    bool next(google::protobuf::Message& message);
+
+    // `size` raw bytes behind the last entry, or nothing and a finding: then the framing is lost and next()
+    // ends.
+    std::optional<std::span<const std::byte>> extra(uint64_t size);
+
+    // Where the last entry began.
+    uint64_t entry_offset() const { return entry_offset_; }
+    const std::string& name() const { return name_; }
+
+    // A finding at the last entry. Of one image only the first few are kept, so that garbage does not fill
+    // memory.
+    void report(FindingKind kind, std::string message);
+
+ private:
+    ImageReader(std::unique_ptr<ImageFile> file, std::string_view name, Findings& findings);
+    std::optional<std::span<const std::byte>> take(uint64_t size);
+
+    std::unique_ptr<ImageFile> file_;
+    std::string name_;
+    Findings* findings_;
+    size_t findings_left_;
+    uint64_t size_;
+    uint64_t offset_ = 0;
+    uint64_t entry_offset_ = 0;
+    std::vector<std::byte> window_;
+    uint64_t window_offset_ = 0;
+};
+
+// The only entry of an image that has one. False, with a finding, when there is none; more than one is a
+// finding.
+bool read_single(const ImageSource& source, std::string_view name, const ImageKind& kind,
+                 google::protobuf::Message& message, Findings& findings);
+
+// Checks just the head of a file, as open() does.
+void check_head(const ImageSource& source, std::string_view name, const ImageKind& kind, Findings& findings);
+
+}  // namespace cprewind::images

@@ -1,0 +1,40 @@
+// The seam that a directory, an archive, a stored snapshot, a test and a fuzzer share: named files that can
+// be listed, measured and read at any offset. Nothing here writes: evidence is read-only.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace cprewind::images {
+
+class ImageFile {
+ public:
+    virtual ~ImageFile() = default;
+    virtual uint64_t size() const = 0;
+    // Fills `out` from `offset`; returns fewer bytes only at the end of the file. Throws base::Error when the
+    // medium fails or (stored snapshots) when the bytes are not the ones that were stored. One thread at a
+    // time.
+    virtual size_t read_at(uint64_t offset, std::span<std::byte> out) const = 0;
+};
+
+class ImageSource {
+ public:
+    virtual ~ImageSource() = default;
+    // Names of all files, sorted, relative, with "/" as separator.
+    virtual std::vector<std::string> list() const = 0;
+    // The file of that name, or null when there is none.
+    virtual std::unique_ptr<ImageFile> open(std::string_view name) const = 0;
+    // What a message calls this source: a path, "web@3".
+    virtual std::string describe() const = 0;
+};
+
+// The whole of a file that must fit in memory: null when absent; base::Error when larger than `limit`.
+std::unique_ptr<std::string> read_whole(const ImageSource& source, std::string_view name,
+                                        uint64_t limit = 256u << 20);
+
+}  // namespace cprewind::images

@@ -1,0 +1,71 @@
+#include "store/extract.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <vector>
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "store/pack_reader.h"
+#include "store/parallel.h"
+
+namespace cprewind::store {
+namespace {
+
+struct Worker {
+    BlockDecoder decoder;
+    std::vector<std::byte> buffer;
+    std::vector<std::byte> raw = std::vector<std::byte>(k_block_size);
+};
+
+void extract_stored(const StoredFile& file, int fd, const Progress& progress) {
+    const FileEntry& entry = file.entry();
+    std::vector<Worker> workers(std::min<size_t>(worker_count(), entry.blocks.size()));
+    std::atomic<uint64_t> done{0};
+    auto work = [&](size_t worker, size_t i) {
+        Worker& own = workers[worker];
+        auto raw = std::span(own.raw).first(entry.block_size(i));
+        if (entry.blocks[i].kind != BlockKind::zero) {
+            file.pack().read_block(entry, i, own.decoder, own.buffer, raw);
+            base::pwrite_full(fd, raw, uint64_t{i} * k_block_size, "the extracted file");
+        }
+        done += raw.size();
+    };
+    for_each_piece(entry.blocks.size(), work, [&] {
+        if (progress) progress(done, entry.size);
+    });
+}
+
+void extract_any(const images::ImageFile& file, int fd, const Progress& progress) {
+    std::vector<std::byte> raw(k_block_size);
+    uint64_t size = file.size();
+    for (uint64_t offset = 0; offset < size; offset += k_block_size) {
+        auto part =
+            std::span(raw).first(static_cast<size_t>(std::min<uint64_t>(k_block_size, size - offset)));
+        if (file.read_at(offset, part) != part.size()) {
+            throw base::Error(base::ErrorKind::io, "a file became shorter while it was copied");
+        }
+        if (!is_zero(part)) base::pwrite_full(fd, part, offset, "the extracted file");
+        if (progress) progress(offset + part.size(), size);
+    }
+}
+
+}  // namespace
+
+void extract(const images::ImageFile& file, int fd, const Progress& progress) {
+    // To nothing first: what it held must not show through the holes.
+    if (::ftruncate(fd, 0) != 0 || ::ftruncate(fd, static_cast<off_t>(file.size())) != 0) {
+        base::throw_errno(errno, "set the size of the extracted file");
+    }
+    if (const auto* stored = dynamic_cast<const StoredFile*>(&file)) {
+        extract_stored(*stored, fd, progress);
+    } else {
+        extract_any(file, fd, progress);
+    }
+    if (progress) progress(file.size(), file.size());
+}
+
+}  // namespace cprewind::store

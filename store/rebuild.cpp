@@ -1,0 +1,73 @@
+#include "store/rebuild.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <system_error>
+
+#include "base/error.h"
+#include "store/catalog.h"
+#include "store/info_json.h"
+#include "store/layout.h"
+#include "store/pack_reader.h"
+
+namespace cprewind::store {
+namespace fs = std::filesystem;
+
+RebuildReport rebuild_catalog(const fs::path& path) {
+    Layout layout{path};
+    RebuildReport report;
+    struct Found {
+        SnapshotRecord record;
+        CatalogRows rows;
+    };
+    std::vector<Found> found;
+    for (const auto& entry : fs::directory_iterator(layout.packs())) {
+        SnapshotId id = entry.path().stem().string();
+        if (!is_snapshot_id(id)) continue;
+        try {
+            auto pack = std::make_shared<const Pack>(entry.path(), id, "snapshot " + id.substr(0, 12));
+            Found one;
+            one.record.id = id;
+            one.record.number = pack->number();
+            one.record.info = parse_info_json(pack->info(), pack->name());
+            one.record.stored_bytes = pack->size();
+            for (const FileEntry& file : pack->files()) {
+                if (file.name != k_rows_file) one.record.raw_bytes += file.size;
+            }
+            one.rows = read_rows(pack);
+            found.push_back(std::move(one));
+        } catch (const base::Error& error) {
+            report.unreadable.push_back(error.message());
+        }
+    }
+    // By time, so that later tags and heads win.
+    std::sort(found.begin(), found.end(),
+              [](auto& a, auto& b) { return a.record.info.taken_at < b.record.info.taken_at; });
+
+    fs::path fresh = layout.catalog().string() + ".new";
+    for (const char* suffix : {"", "-wal", "-shm"}) fs::remove(fresh.string() + suffix);
+    base::open_file(fresh, O_WRONLY | O_CREAT | O_EXCL);
+    Catalog::make_tables(fresh);
+    {
+        Catalog catalog(fresh, Database::Mode::write);
+        Transaction transaction = catalog.write();
+        for (Found& one : found) {
+            catalog.add(one.record, one.rows);
+            catalog.set_head(one.record.info.container_id, one.record.id);
+        }
+        transaction.commit();
+    }
+    for (const char* suffix : {"-wal", "-shm"}) fs::remove(layout.catalog().string() + suffix);
+    std::error_code none_before;
+    fs::rename(layout.catalog(), layout.catalog().string() + ".old", none_before);
+    fs::rename(fresh, layout.catalog());
+    base::sync_directory(layout.root);
+    report.snapshots = found.size();
+    return report;
+}
+
+}  // namespace cprewind::store

@@ -1,0 +1,258 @@
+// The repository as a directory: opening and making it, and the operations that are a few lines over catalog
+// and packs.
+#include "store/repository.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <openssl/rand.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/text.h"
+#include "store/catalog.h"
+#include "store/layout.h"
+#include "store/pack_reader.h"
+#include "store/reference.h"
+#include "store/testing.h"
+#include "store/tidy.h"
+#include "store/verify.h"
+#include "store/writer.h"
+
+namespace cprewind::store {
+namespace {
+
+namespace fs = std::filesystem;
+using base::Error;
+using base::ErrorKind;
+
+constexpr std::string_view k_first_line = "cprewind repository";
+
+std::string make_format() {
+    std::array<std::byte, 16> id{};
+    CPREWIND_CHECK(RAND_bytes(reinterpret_cast<unsigned char*>(id.data()), static_cast<int>(id.size())) == 1);
+    return fmt::format("{}\nversion {}\nid {}\n", k_first_line, k_format_version, base::to_hex(id));
+}
+
+// The first two lines are the same in every version, so that each version can tell what it does not
+// understand.
+void check_format(const Layout& layout) {
+    std::string text = base::read_file(layout.format(), 4096);
+    auto lines = base::split(text, '\n');
+    constexpr std::string_view k_version_word = "version ";
+    std::optional<uint64_t> version;
+    if (lines.size() >= 2 && lines[0] == k_first_line && lines[1].starts_with(k_version_word)) {
+        version = base::parse_number(std::string_view(lines[1]).substr(k_version_word.size()));
+    }
+    if (version && *version > k_format_version) {
+        throw Error(ErrorKind::unsupported,
+                    fmt::format("the repository {} has format {}; this cprewind understands formats up to {}",
+                                layout.root.string(), *version, k_format_version),
+                    "use the cprewind that wrote it, or a newer one");
+    }
+    bool whole = version == k_format_version && lines.size() == 4 && lines[3].empty() &&
+                 lines[2].starts_with("id ") && lines[2].size() == 3 + 32 &&
+                 lines[2].find_first_not_of("0123456789abcdef", 3) == std::string::npos;
+    if (!whole) {
+        throw Error(ErrorKind::damaged,
+                    fmt::format("{} is not what cprewind wrote there", layout.format().string()),
+                    "is this a repository at all? The file holds `cprewind repository`, a version and an id");
+    }
+}
+
+[[noreturn]] void no_repository(const fs::path& path) {
+    throw Error(ErrorKind::not_found, fmt::format("there is no repository at {}", path.string()),
+                "`cprewind snap` makes one; --repo or CPREWIND_REPO names another place");
+}
+
+void make_repository(const Layout& layout) {
+    base::make_private_directory(layout.root);
+    // Two makers at once: the second waits, then finds everything there.
+    base::Fd directory = base::open_file(layout.root, O_RDONLY | O_DIRECTORY);
+    while (::flock(directory.get(), LOCK_EX) != 0) {
+        int e = errno;
+        if (e != EINTR) base::throw_errno(e, fmt::format("lock {}", layout.root.string()));
+    }
+    if (fs::exists(layout.format())) return;
+    for (const auto& entry : fs::directory_iterator(layout.root)) {
+        std::string name = entry.path().filename().string();
+        bool ours = name == k_packs_name || name == k_temporary_name || name == k_staging_name ||
+                    name.starts_with(k_catalog_name) ||
+                    name.starts_with(k_format_name);
+        if (!ours) {
+            throw Error(ErrorKind::failed,
+                        fmt::format("{} is not empty and not a repository", layout.root.string()),
+                        "name an empty directory, or one that does not exist, with --repo");
+        }
+    }
+    if (fs::exists(layout.packs()) && !fs::is_empty(layout.packs())) {
+        throw Error(ErrorKind::damaged,
+                    fmt::format("{} holds packs but no file 'format'", layout.root.string()),
+                    "this was a repository; restore its files `format` and `catalog.db` from a copy");
+    }
+    if (::fchmod(directory.get(), 0700) != 0) {
+        base::throw_errno(errno, fmt::format("set the mode of {}", layout.root.string()));
+    }
+    base::make_private_directory(layout.packs());
+    base::make_private_directory(layout.temporary());
+    base::make_private_directory(layout.staging());
+    // SQLite gives its other files the mode of the database.
+    base::open_file(layout.catalog(), O_WRONLY | O_CREAT, 0600);
+    Catalog::make_tables(layout.catalog());
+    // A maker that died at replace_file() left one of these.
+    for (const auto& entry : fs::directory_iterator(layout.root)) {
+        if (entry.path().filename().string().starts_with("format.")) fs::remove(entry.path());
+    }
+    testing::reached("tables made");
+    base::replace_file(layout.format(), make_format());
+}
+
+Database::Mode database_mode(const Layout& layout, OpenMode mode) {
+    if (mode != OpenMode::read) return Database::Mode::write;
+    // A repository on a read-only mount, as evidence often is: SQLite could not make its shared memory there.
+    struct statvfs st {};
+    bool read_only = ::statvfs(layout.root.c_str(), &st) == 0 && (st.f_flag & ST_RDONLY) != 0;
+    std::error_code absent;
+    auto wal = fs::file_size(layout.catalog().string() + "-wal", absent);
+    return read_only && (absent || wal == 0) ? Database::Mode::immutable : Database::Mode::read;
+}
+
+class DirectoryRepository : public Repository {
+ public:
+    DirectoryRepository(const Layout& layout, OpenMode mode)
+        : layout_(layout), mode_(mode), catalog_(layout.catalog(), database_mode(layout, mode)) {
+        if (mode != OpenMode::read) tidy(layout_, catalog_);
+    }
+
+    std::vector<SnapshotRecord> list(std::optional<std::string_view> container) const override {
+        auto all = all_records();
+        if (!container) return all;
+        auto some = of_container(*container, all);
+        std::stable_sort(some.begin(), some.end(),
+                         [](auto& a, auto& b) { return a.info.taken_at < b.info.taken_at; });
+        return some;
+    }
+
+    SnapshotRecord resolve(std::string_view reference, base::WallTime now) const override {
+        return find_reference(parse_reference(reference, now), all_records());
+    }
+
+    std::unique_ptr<images::ImageSource> open(const SnapshotRecord& record) const override {
+        CPREWIND_CHECK(is_snapshot_id(record.id));
+        try {
+            return std::make_unique<StoredSource>(
+                std::make_shared<const Pack>(layout_.pack(record.id), record.id, record.name()));
+        } catch (const Error& error) {
+            if (error.kind() != ErrorKind::not_found) throw;
+            if (!catalog_.find(record.id)) {
+                throw Error(ErrorKind::not_found,
+                            fmt::format("{} has been removed meanwhile", record.name()));
+            }
+            throw Error(
+                ErrorKind::damaged,
+                fmt::format("the pack of {} is missing: {}", record.name(), layout_.pack(record.id).string()),
+                "put the file back from a copy, or remove the snapshot with `cprewind rm`");
+        }
+    }
+
+    std::unique_ptr<SnapshotWriter> begin() override {
+        CPREWIND_CHECK(mode_ != OpenMode::read);
+        return make_writer(layout_);
+    }
+
+    std::optional<SnapshotId> head(std::string_view container_id) const override {
+        return catalog_.head(container_id);
+    }
+
+    void set_head(std::string_view container_id, const SnapshotId& id) override {
+        Transaction transaction = catalog_.write();
+        if (!catalog_.find(id)) not_there(id);
+        catalog_.set_head(container_id, id);
+        transaction.commit();
+    }
+
+    void tag(const SnapshotId& id, const std::string& tag) override;
+    void remove(const SnapshotId& id) override;
+    VerifyReport verify(std::optional<SnapshotId> only, const Progress& progress) const override;
+
+    const fs::path& path() const override { return layout_.root; }
+    fs::path catalog_path() const override { return fs::absolute(layout_.catalog()); }
+    fs::path staging_path() const override { return fs::absolute(layout_.staging()); }
+
+ private:
+    std::vector<SnapshotRecord> all_records() const {
+        Transaction transaction = catalog_.read();
+        return catalog_.list();
+    }
+    [[noreturn]] static void not_there(const SnapshotId& id) {
+        throw Error(ErrorKind::not_found, fmt::format("there is no snapshot {}", base::escape(id)),
+                    "it may have been removed meanwhile; `cprewind log` lists all");
+    }
+
+    Layout layout_;
+    OpenMode mode_;
+    Catalog catalog_;
+};
+
+void DirectoryRepository::tag(const SnapshotId& id, const std::string& tag) {
+    if (!is_tag(tag)) {
+        throw Error(ErrorKind::usage, fmt::format("'{}' cannot be a tag", base::escape(tag)),
+                    "a tag holds no blanks and none of @ ~ / { } \\, and does not begin with - or .");
+    }
+    Transaction transaction = catalog_.write();
+    if (!catalog_.set_tag(id, tag)) not_there(id);
+    transaction.commit();
+}
+
+void DirectoryRepository::remove(const SnapshotId& id) {
+    {
+        Transaction transaction = catalog_.write();
+        auto record = catalog_.find(id);
+        if (!record) not_there(id);
+        catalog_.remove(*record);
+        catalog_.add_pending({id, PendingState::removing, ""}, record->info.container_name, record->number);
+        transaction.commit();
+    }
+    testing::reached("removing");
+    if (::unlink(layout_.pack(id).c_str()) != 0 && errno != ENOENT) {
+        base::throw_errno(errno, fmt::format("remove {}", layout_.pack(id).string()));
+    }
+    testing::reached("unlinked");
+    base::sync_directory(layout_.packs());
+    catalog_.drop_pending(id);
+    testing::reached("removed");
+}
+
+VerifyReport DirectoryRepository::verify(std::optional<SnapshotId> only, const Progress& progress) const {
+    if (!only) return verify_all(layout_, catalog_, progress);
+    auto record = catalog_.find(*only);
+    if (!record) not_there(*only);
+    return verify_snapshot(layout_, catalog_, *record, progress);
+}
+
+}  // namespace
+
+std::unique_ptr<Repository> open_repository(const fs::path& path, OpenMode mode) {
+    Layout layout{path};
+    if (mode == OpenMode::create) make_repository(layout);
+    try {
+        check_format(layout);
+    } catch (const Error& error) {
+        if (error.kind() == ErrorKind::not_found) no_repository(path);
+        throw;
+    }
+    if (!fs::exists(layout.catalog())) {
+        throw Error(ErrorKind::damaged, fmt::format("the catalog {} is missing", layout.catalog().string()),
+                    "the packs beside it still hold every snapshot; put the catalog back from a copy");
+    }
+    return std::make_unique<DirectoryRepository>(layout, mode);
+}
+
+}  // namespace cprewind::store

@@ -1,0 +1,103 @@
+// The repository: a directory of packs and a catalog that keeps snapshots and gives them back unchanged.
+//
+// Its life on disk, its states and what an observer may conclude: docs/store-format.md and store/layout.h.
+// In short: a snapshot exists from the moment its catalog row becomes `complete`, which is one SQLite commit
+// made after its pack is whole, synced and in place; it stops existing when the row becomes `removing`. A
+// crash between any two steps leaves rows and files that the next writer tidies up and that `verify` does not
+// complain about.
+//
+// Readers never wait; writers of different snapshots work side by side and queue only for the two short
+// catalog transactions. Everything is 0600/0700.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "images/image_source.h"
+#include "store/record.h"
+
+namespace cprewind::store {
+
+enum class OpenMode {
+    read,    // must exist; nothing is created or tidied
+    write,   // must exist; leftovers of dead writers are removed
+    create,  // like write, made when absent
+};
+
+// Called now and then with bytes done and bytes in all, from the calling thread.
+using Progress = std::function<void(uint64_t done, uint64_t total)>;
+
+// One thing that is wrong with the repository.
+struct Fault {
+    std::string snapshot;  // name ("web@3") or empty
+    std::string message;
+    bool harmless = false;  // a leftover that the next writer removes
+};
+
+struct VerifyReport {
+    uint64_t snapshots = 0;
+    uint64_t bytes = 0;  // stored bytes that were read and checked
+    std::vector<Fault> faults;
+};
+
+// A snapshot being written. Destroyed before commit(), it leaves nothing behind.
+class SnapshotWriter {
+ public:
+    virtual ~SnapshotWriter() = default;
+    // Adds a file under `name` ("images/pstree.img", "layer.data", "container.json"). Data are read from
+    // `file` by several threads' worth of work but through one thread at a time. All-zero blocks take no
+    // space.
+    virtual void add(std::string_view name, const images::ImageFile& file, const Progress& progress = {}) = 0;
+    virtual void add(std::string_view name, std::string_view content) = 0;
+    // Makes the snapshot exist, durably, and moves the container's head to it. Returns its record.
+    virtual SnapshotRecord commit(const SnapshotInfo& info, const CatalogRows& rows) = 0;
+};
+
+class Repository {
+ public:
+    virtual ~Repository() = default;
+
+    // Oldest first; all containers, or the one whose name or id (prefix of at least 4) is given.
+    virtual std::vector<SnapshotRecord> list(std::optional<std::string_view> container = {}) const = 0;
+
+    // Finds the snapshot that `reference` names: web@3, web@latest, web (the same), web~2, web@{10m ago},
+    // web@{time}, a tag, an id or a unique prefix of one (4 digits at least). Errors: not_found with near
+    // names, ambiguous with the candidates, usage when it cannot be read.
+    virtual SnapshotRecord resolve(std::string_view reference, base::WallTime now) const = 0;
+
+    // The files of a snapshot. Every block is checked against its digest when read; a mismatch is an
+    // Error (damaged) that names the snapshot. Stays readable when the snapshot is removed meanwhile.
+    virtual std::unique_ptr<images::ImageSource> open(const SnapshotRecord& record) const = 0;
+
+    virtual std::unique_ptr<SnapshotWriter> begin() = 0;
+
+    // The snapshot that the container's present state descends from: its last snap or rewind.
+    virtual std::optional<SnapshotId> head(std::string_view container_id) const = 0;
+    virtual void set_head(std::string_view container_id, const SnapshotId& id) = 0;
+
+    virtual void tag(const SnapshotId& id, const std::string& tag) = 0;
+
+    // Removes and gives the space back before it returns.
+    virtual void remove(const SnapshotId& id) = 0;
+
+    // Reads and checks every stored byte of one snapshot, or of all with the catalog and the directory.
+    // Damage is in the report, not an Error.
+    virtual VerifyReport verify(std::optional<SnapshotId> only, const Progress& progress = {}) const = 0;
+
+    virtual const std::filesystem::path& path() const = 0;
+    // Absolute path of the catalog, for read-only SQL.
+    virtual std::filesystem::path catalog_path() const = 0;
+    // A directory beside the packs for dumps that memory cannot hold. Its contents are the caller's to clear away.
+    virtual std::filesystem::path staging_path() const = 0;
+};
+
+// Opens the repository at `path`. Errors: not_found (with how to make one), unsupported (newer format: which,
+// and which is understood), permission, damaged, io.
+std::unique_ptr<Repository> open_repository(const std::filesystem::path& path, OpenMode mode);
+
+}  // namespace cprewind::store

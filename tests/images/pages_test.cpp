@@ -1,0 +1,357 @@
+#include "images/pages.h"
+
+#include <sys/mman.h>
+
+#include <catch2/catch_test_macros.hpp>
+
+#include "base/fd.h"
+#include "images/proto/memory.pb.h"
+#include "tests/images/image_builder.h"
+
+using namespace cprewind::images;
+using namespace cprewind::images::test;
+namespace criu = cprewind::criu;
+namespace base = cprewind::base;
+
+namespace {
+
+constexpr uint64_t k_page = 4096;
+constexpr uint32_t k_parent = 1, k_lazy = 2, k_present = 4;
+
+criu::pagemap_head make_map_head(uint32_t pages_id) {
+    criu::pagemap_head head;
+    head.set_pages_id(pages_id);
+    return head;
+}
+
+criu::pagemap_entry make_run(uint64_t address, uint32_t pages, uint32_t flags) {
+    criu::pagemap_entry entry;
+    entry.set_vaddr(address);
+    entry.set_compat_nr_pages(pages);
+    entry.set_flags(flags);
+    return entry;
+}
+
+// As CRIU 4.2 writes it.
+criu::pagemap_entry make_new_run(uint64_t address, uint64_t pages, uint32_t flags) {
+    criu::pagemap_entry entry = make_run(address, 0, flags);
+    entry.set_nr_pages(pages);
+    return entry;
+}
+
+// Pages of which each is filled with one letter.
+std::string make_pages(std::string_view letters, size_t page = k_page) {
+    std::string out;
+    for (char letter : letters) out.append(page, letter);
+    return out;
+}
+
+// One letter for each page: its content's, or '.' zero, 'F' from file, 'K' kernel, 'P' parent, 'L' lazy, 'M'
+// missing, 'U' unmapped.
+std::string picture(const AddressSpace& memory, uint64_t address, size_t pages) {
+    std::vector<std::byte> bytes(pages * k_page);
+    std::string out;
+    for (const PageSpan& span : memory.read(address, bytes)) {
+        for (uint64_t at = 0; at < span.bytes; at += k_page) {
+            size_t offset = static_cast<size_t>(span.address - address + at);
+            switch (span.state) {
+                case PageState::present:
+                    out += static_cast<char>(bytes[offset + 17]);
+                    break;
+                case PageState::zero:
+                    out += '.';
+                    break;
+                case PageState::from_file:
+                    out += 'F';
+                    break;
+                case PageState::kernel:
+                    out += 'K';
+                    break;
+                case PageState::parent:
+                    out += 'P';
+                    break;
+                case PageState::lazy:
+                    out += 'L';
+                    break;
+                case PageState::missing:
+                    out += 'M';
+                    break;
+                case PageState::unmapped:
+                    out += 'U';
+                    break;
+            }
+        }
+    }
+    return out;
+}
+
+Mapping make_mapping(uint64_t start, uint64_t pages, MappingKind kind) {
+    Mapping mapping;
+    mapping.start = start;
+    mapping.end = start + pages * k_page;
+    mapping.kind = kind;
+    mapping.flags = kind == MappingKind::anonymous_shared ? MAP_SHARED : MAP_PRIVATE;
+    return mapping;
+}
+
+struct Fixture {
+    MemorySource source;
+    Process process;
+    Findings findings;
+
+    Fixture() {
+        process.pid = {1};
+        process.mappings.push_back(make_mapping(0x10000, 8, MappingKind::anonymous));
+    }
+    template <typename... Runs>
+    void pagemap(const Runs&... runs) {
+        source.files["pagemap-1.img"] = make_image("PAGEMAP", make_map_head(1), runs...);
+    }
+    std::string picture(uint64_t address = 0x10000, size_t pages = 8) {
+        AddressSpace memory(source, process, findings);
+        return ::picture(memory, address, pages);
+    }
+};
+
+}  // namespace
+
+TEST_CASE("only runs marked present take bytes of the pages file") {
+    Fixture f;
+    f.pagemap(make_run(0x10000, 1, k_present), make_run(0x11000, 2, k_parent),
+              make_run(0x13000, 1, k_present), make_run(0x14000, 1, k_lazy),
+              make_run(0x15000, 1, k_present | k_lazy));
+    f.source.files["pages-1.img"] = make_pages("abc");
+    CHECK(f.picture() == "aPPbLc..");
+    REQUIRE(f.findings.size() == 1);
+    CHECK(f.findings[0].message.find("8192 bytes of memory are in the parent") != std::string::npos);
+}
+
+TEST_CASE("the page count is in field 2 up to CRIU 4.1 and in field 5 since") {
+    Fixture f;
+    f.pagemap(make_run(0x10000, 2, k_present), make_new_run(0x13000, 3, k_present));
+    f.source.files["pages-1.img"] = make_pages("abcde");
+    CHECK(f.picture() == "ab.cde..");
+    CHECK(f.findings.empty());
+}
+
+TEST_CASE("before flags existed in_parent told, and all else was present") {
+    Fixture f;
+    criu::pagemap_entry old_parent, old_present;
+    old_parent.set_vaddr(0x10000);
+    old_parent.set_compat_nr_pages(1);
+    old_parent.set_in_parent(true);
+    old_present.set_vaddr(0x11000);
+    old_present.set_compat_nr_pages(1);
+    f.pagemap(old_parent, old_present);
+    f.source.files["pages-1.img"] = make_pages("a");
+    CHECK(f.picture() == "Pa......");
+}
+
+TEST_CASE("parents are followed, through more than one and cut up differently") {
+    Fixture f;
+    f.pagemap(make_run(0x10000, 6, k_parent), make_run(0x16000, 1, k_present));
+    f.source.files["pages-1.img"] = make_pages("z");
+    f.source.files["parent/pagemap-1.img"] =
+        make_image("PAGEMAP", make_map_head(9), make_run(0x0f000, 2, k_present),
+                   make_run(0x11000, 2, k_parent), make_run(0x14000, 1, k_present));
+    f.source.files["parent/pages-9.img"] = make_pages("xab");
+    f.source.files["parent/parent/pagemap-1.img"] =
+        make_image("PAGEMAP", make_map_head(1), make_run(0x10000, 8, k_present));
+    f.source.files["parent/parent/pages-1.img"] = make_pages("01234567");
+    CHECK(f.picture() == "a12MbMz.");
+    CHECK(f.findings.size() == 1);
+    CHECK(f.findings[0].file == "parent/pagemap-1.img");
+}
+
+TEST_CASE("a pages file that is too short, too long or absent is a finding") {
+    Fixture f;
+    f.pagemap(make_run(0x10000, 3, k_present));
+    f.source.files["pages-1.img"] = make_pages("abc").substr(0, 2 * k_page + 100);
+    CHECK(f.picture() == "abM.....");
+    CHECK(f.findings.at(0).kind == FindingKind::truncated);
+
+    f.findings.clear();
+    f.source.files["pages-1.img"] = make_pages("abcd");
+    CHECK(f.picture() == "abc.....");
+    CHECK(f.findings.at(0).kind == FindingKind::damaged);
+
+    f.findings.clear();
+    f.source.files.erase("pages-1.img");
+    CHECK(f.picture() == "MMM.....");
+    CHECK(f.findings.at(0).kind == FindingKind::absent);
+}
+
+TEST_CASE("an absent pagemap is a finding and memory without pages") {
+    Fixture f;
+    CHECK(f.picture() == "........");
+    CHECK(f.findings.at(0).kind == FindingKind::absent);
+}
+
+TEST_CASE("the page size is found from the size of the pages file") {
+    for (size_t page : {4096u, 16384u, 65536u}) {
+        MemorySource source;
+        source.files["pagemap-1.img"] =
+            make_image("PAGEMAP", make_map_head(1), make_run(0x100000, 2, k_present));
+        source.files["pages-1.img"] = make_pages("ab", page);
+        Findings findings;
+        PageMap map = PageMap::open_process(source, {1}, findings);
+        CHECK(map.page_size() == page);
+        CHECK(map.runs().at(0).bytes == 2 * page);
+        CHECK(findings.empty());
+    }
+}
+
+TEST_CASE(
+    "runs that overlap, go backwards or leave the address space are dropped, and do not shift the others") {
+    Fixture f;
+    f.pagemap(make_run(0x12000, 1, k_present), make_run(0x10000, 1, k_present),
+              make_run(0x13000, 1, k_present));
+    f.source.files["pages-1.img"] = make_pages("abc");
+    CHECK(f.picture() == "..ac....");
+    CHECK(f.findings.size() == 1);
+    CHECK(f.findings[0].kind == FindingKind::damaged);
+}
+
+TEST_CASE("absurd page counts neither crash nor take memory") {
+    for (uint64_t count :
+         {uint64_t{0}, UINT64_MAX, UINT64_MAX / 4096, uint64_t{1} << 51, uint64_t{1} << 40}) {
+        Fixture f;
+        f.pagemap(make_new_run(0x10000, 1, k_present), make_new_run(0x11000, count, k_present),
+                  make_new_run(UINT64_MAX - 4095, count, k_present));
+        f.source.files["pages-1.img"] = make_pages("ab");
+        INFO(count);
+        std::string seen = f.picture();
+        CHECK(seen.substr(0, 1) == "a");
+        CHECK_FALSE(f.findings.empty());
+    }
+}
+
+TEST_CASE("compressed pages are refused, not shown as if they were memory") {
+    Fixture f;
+    std::string content = make_image("PAGEMAP", make_map_head(1));
+    criu::pagemap_entry run = make_new_run(0x10000, 2, k_present);
+    base::append_text(content,
+                      run.SerializeAsString() + std::string("\x32\x02\x08\x01", 4));  // field 6, a message
+    f.source.files["pagemap-1.img"] = content;
+    f.source.files["pages-1.img"] = make_pages("ab");
+    CHECK(f.picture() == "MM......");
+    CHECK(std::any_of(f.findings.begin(), f.findings.end(), [](const Finding& finding) {
+        return finding.message.find("compressed") != std::string::npos;
+    }));
+}
+
+TEST_CASE("what no run covers is what its mapping makes of it") {
+    Fixture f;
+    f.process.mappings.push_back(make_mapping(0x20000, 2, MappingKind::file_private));
+    f.process.mappings.push_back(make_mapping(0x22000, 1, MappingKind::vvar));
+    f.process.mappings.push_back(make_mapping(0x24000, 1, MappingKind::stack));
+    f.pagemap(make_run(0x21000, 1, k_present));
+    f.source.files["pages-1.img"] = make_pages("q");
+    CHECK(f.picture(0x20000, 6) == "FqKU.U");
+}
+
+TEST_CASE("shared memory is read from its object, at the mapping's offset") {
+    Fixture f;
+    Mapping shared = make_mapping(0x30000, 3, MappingKind::anonymous_shared);
+    shared.shmid = 77;
+    shared.offset = 2 * k_page;
+    f.process.mappings.push_back(shared);
+    f.pagemap();
+    f.source.files["pagemap-shmem-77.img"] = make_image(
+        "SHMEM_PAGEMAP", make_map_head(2), make_run(0, 3, k_present), make_run(0x4000, 4, k_present));
+    f.source.files["pages-2.img"] = make_pages("abcdefg");
+    CHECK(f.picture(0x2f000, 5) == "Uc.dU");
+    CHECK(f.findings.empty());
+}
+
+TEST_CASE("a private mapping of a memfd shows the object where the process wrote nothing") {
+    Fixture f;
+    Mapping memfd = make_mapping(0x30000, 3, MappingKind::memfd);
+    memfd.shmid = 77;
+    memfd.file_id = 5;
+    f.process.mappings.push_back(memfd);
+    f.pagemap(make_run(0x31000, 1, k_present));
+    f.source.files["pages-1.img"] = make_pages("W");
+    f.source.files["pagemap-shmem-77.img"] =
+        make_image("SHMEM_PAGEMAP", make_map_head(2), make_run(0, 2, k_present));
+    f.source.files["pages-2.img"] = make_pages("ab");
+    CHECK(f.picture(0x30000, 3) == "aW.");
+}
+
+TEST_CASE("reads may begin and end anywhere, also at the end of the address space") {
+    Fixture f;
+    f.pagemap(make_run(0x10000, 2, k_present));
+    f.source.files["pages-1.img"] = make_pages("ab");
+    AddressSpace memory(f.source, f.process, f.findings);
+    std::vector<std::byte> bytes(10);
+    auto spans = memory.read(0x10000 + k_page - 5, bytes);
+    CHECK(spans.size() == 1);
+    CHECK(cprewind::base::as_text(bytes) == "aaaaabbbbb");
+    spans = memory.read(UINT64_MAX - 3, bytes);
+    REQUIRE(spans.size() == 1);
+    CHECK(spans[0].state == PageState::unmapped);
+}
+
+TEST_CASE("pages that no mapping covers are shown all the same") {
+    Fixture f;
+    f.pagemap(make_run(0x50000, 1, k_present));
+    f.source.files["pages-1.img"] = make_pages("h");
+    CHECK(f.picture(0x4f000, 3) == "UhU");
+}
+
+TEST_CASE("a range of strings ends where memory is not known, and says so") {
+    Fixture f;
+    f.pagemap(make_run(0x10000, 1, k_present), make_run(0x11000, 1, k_lazy));
+    f.source.files["pages-1.img"] = make_pages("a");
+    AddressSpace memory(f.source, f.process, f.findings);
+    bool complete = false;
+    CHECK(read_range(memory, {0x10ffe, 0x11000}, 100, complete) == "aa");
+    CHECK(complete);
+    CHECK(read_range(memory, {0x10ffe, 0x11002}, 100, complete) == "aa");
+    CHECK_FALSE(complete);
+    CHECK(read_range(memory, {0x10000, UINT64_MAX}, 10, complete).size() == 10);
+    CHECK_FALSE(complete);
+    CHECK(read_range(memory, {0x11000, 0x10000}, 10, complete).empty());
+}
+
+TEST_CASE("a stream gives the same bytes as reading run by run") {
+    MemorySource source;
+    std::string image = make_image("PAGEMAP", make_map_head(1));
+    std::string letters;
+    for (uint32_t i = 0; i < 600; ++i) {
+        append_entry(image, make_run(0x10000 + i * 3 * k_page, 1 + i % 2, k_present));
+        letters.append(1 + i % 2, static_cast<char>('a' + i % 26));
+    }
+    source.files["pagemap-1.img"] = image;
+    source.files["pages-1.img"] = make_pages(letters);
+    Findings findings;
+    PageMap map = PageMap::open_process(source, {1}, findings);
+    REQUIRE(map.runs().size() == 600);
+    RunStream stream(map);
+    for (const PageRun& run : map.runs()) {
+        std::vector<std::byte> expected(static_cast<size_t>(run.bytes));
+        map.read_run(run, run.address, expected);
+        std::vector<std::byte> streamed;
+        for (uint64_t address = run.address; address < run.end();) {
+            auto piece = stream.at(run, address);
+            REQUIRE(piece.size() % k_page == 0);
+            streamed.insert(streamed.end(), piece.begin(), piece.end());
+            address += piece.size();
+        }
+        REQUIRE(streamed == expected);
+    }
+}
+
+TEST_CASE("the run that holds an address or comes next is found") {
+    MemorySource source;
+    source.files["pagemap-1.img"] = make_image("PAGEMAP", make_map_head(1), make_run(0x10000, 2, k_present),
+                                               make_run(0x20000, 1, k_present));
+    source.files["pages-1.img"] = make_pages("abc");
+    Findings findings;
+    PageMap map = PageMap::open_process(source, {1}, findings);
+    CHECK(map.find(0) == 0);
+    CHECK(map.find(0x11fff) == 0);
+    CHECK(map.find(0x12000) == 1);
+    CHECK(map.find(0x21000) == 2);
+    CHECK(map.present_bytes() == 3 * k_page);
+}
