@@ -21,9 +21,10 @@ const char* const k_rewind_help = R"(Examples:
 Usage: cprewind rewind CONTAINER --to SNAPSHOT [options]
 
 Verifies the snapshot, takes a safety snapshot of now, stops the container, puts its writable layer back (only what
-differs), and starts it from the snapshot's memory: same container, same id, network and ports as before. If anything
-fails, the container goes back to the very state from which the rewind began. A rewind can be undone: rewind to the
-safety snapshot. Volumes and bind mounts are not touched. TCP connections to the outside are closed.
+differs), and starts it from the snapshot's memory: same container, same id, same network; a port that was published
+without a number may get another one, as at any start, and is named then. If anything fails, the container goes back to
+the very state from which the rewind began. A rewind can be undone: rewind to the safety snapshot. Volumes and bind
+mounts are not touched. TCP connections to the outside are closed.
 
   --to SNAPSHOT   where to
   --no-safety     take no safety snapshot (a failed rewind still goes back)
@@ -32,6 +33,8 @@ safety snapshot. Volumes and bind mounts are not touched. TCP connections to the
 Exit status: 0 done, 1 failed (the message says how the container stands), 2 usage.)";
 
 namespace {
+
+using base::escape;
 
 std::string change_summary(const std::vector<engine::LayerChange>& changes) {
     uint64_t written = 0;
@@ -88,6 +91,7 @@ int run_rewind(Context& context, const std::vector<std::string>& arguments) {
         document["via"] = result.via == engine::Via::api ? "api" : "runtime";
         document["processes"] = result.processes;
         document["files_changed"] = result.layer_changes.size();
+        document["new_ports"] = result.new_ports.empty() ? Json() : Json(result.new_ports);
         document["connections_closed"] = result.connections_closed;
         document["prepared_ms"] = milliseconds(result.prepared);
         document["down_ms"] = milliseconds(result.down);
@@ -100,6 +104,9 @@ int run_rewind(Context& context, const std::vector<std::string>& arguments) {
                                     base::local_time(result.target.info.taken_at), base::human_duration(result.down)));
     context.output.line(fmt::format("  {} running; {}", base::counted(result.processes, "process", "processes"),
                                     change_summary(result.layer_changes)));
+    for (const auto& [port, place] : result.new_ports) {
+        context.output.line(fmt::format("  port {} is now published at {}: Docker chose it anew", escape(port), escape(place)));
+    }
     if (result.connections_closed) context.output.line("  TCP connections to the outside were closed");
     if (result.safety) {
         context.output.line(fmt::format("  to undo: cprewind rewind {} --to {}", base::escape(parsed.words.front()),

@@ -9,6 +9,7 @@
 #include "cli/progress.h"
 #include "cli/record_view.h"
 #include "engine/snap.h"
+#include "store/reference.h"
 
 namespace cprewind::cli {
 
@@ -65,6 +66,8 @@ int run_snap(Context& context, const std::vector<std::string>& arguments) {
         throw base::Error(base::ErrorKind::usage, "--tag names one snapshot, and there are several containers",
                           "snap them one by one, or tag afterwards: cprewind tag web@latest TAG");
     }
+
+    for (const std::string& tag : request.tags) store::check_tag(tag);
 
     engine::DockerClient docker;
     auto repository = store::open_repository(context.repository, store::OpenMode::create);

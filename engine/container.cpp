@@ -40,6 +40,23 @@ std::string first_address(const json& document) {
     return text_at(document, "/NetworkSettings/IPAddress");
 }
 
+std::map<std::string, std::string> published_ports(const json& document) {
+    std::map<std::string, std::string> ports;
+    json::json_pointer at("/NetworkSettings/Ports");
+    if (!document.contains(at) || !document.at(at).is_object()) return ports;
+    for (const auto& [port, bindings] : document.at(at).items()) {
+        std::vector<std::string> places;
+        for (const json& binding : bindings) {
+            if (!binding.is_object()) continue;
+            std::string host = text_at(binding, "/HostIp");
+            bool v6 = host.find(':') != std::string::npos;
+            places.push_back(fmt::format("{}:{}", v6 ? "[" + host + "]" : host, text_at(binding, "/HostPort")));
+        }
+        if (!places.empty()) ports[port] = base::join(places, ", ");
+    }
+    return ports;
+}
+
 // mountinfo writes blank, tab, newline and backslash as \ooo.
 std::string decode_octal(std::string_view text) {
     std::string out;
@@ -102,6 +119,7 @@ Container find_container(DockerClient& docker, const std::string& name) {
     container.runtime = text_at(raw, "/HostConfig/Runtime");
     container.network_mode = text_at(raw, "/HostConfig/NetworkMode");
     container.ip_address = first_address(raw);
+    container.ports = published_ports(raw);
     container.log_path = text_at(raw, "/LogPath");
     container.upper_directory = text_at(raw, "/GraphDriver/Data/UpperDir");
     bool hex = container.id.size() == 64 && container.id.find_first_not_of("0123456789abcdef") == std::string::npos;

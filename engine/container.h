@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -26,6 +27,7 @@ struct Container {
     std::string runtime;     // the name it was created with
     std::string network_mode;
     std::string ip_address;  // of the first network that has one
+    std::map<std::string, std::string> ports;  // "6379/tcp" -> "0.0.0.0:32768, [::]:32768", published ones
     std::string log_path;
     std::string upper_directory;  // GraphDriver's, overlay2 only; else empty
     nlohmann::json raw;      // Docker's whole answer

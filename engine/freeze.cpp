@@ -37,10 +37,14 @@ uint64_t log_size_of(const Container& container) {
 
 }  // namespace
 
-Freeze::Freeze(DockerClient& docker, const Container& container)
-    : docker_(docker), container_(container), guard_([id = container.id, paused = container.paused] {
-          if (!paused) DockerClient().unpause(id);
-      }) {
+Freeze::Freeze(DockerClient& docker, const Container& container, std::vector<int> holds)
+    : docker_(docker),
+      container_(container),
+      guard_(
+          [id = container.id, paused = container.paused] {
+              if (!paused) DockerClient().unpause(id);
+          },
+          std::move(holds)) {
     if (!container_.paused) docker_.pause(container_.id);
 }
 
@@ -123,10 +127,10 @@ FrozenMoment take_moment(DockerClient& docker, const Container& container, const
     moment.layer->pass();
 
     moment.frozen_at = std::chrono::steady_clock::now();
-    auto freeze = std::make_unique<Freeze>(docker, container);
+    auto freeze = std::make_unique<Freeze>(docker, container, std::vector<int>{request.lock.hold_fd()});
     moment.taken_at = std::chrono::system_clock::now();
     dump(docker, container, moment.method, moment.images(), moment.work(),
-         {freeze->hold_fd(), moment.staging->hold_fd()});
+         {freeze->hold_fd(), moment.staging->hold_fd(), request.lock.hold_fd()});
     moment.layer->pass();
     moment.log_size = log_size_of(container);
     if (keep_frozen != nullptr) {

@@ -11,6 +11,7 @@
 #include "base/fd.h"
 #include "base/text.h"
 #include "engine/container.h"
+#include "engine/container_lock.h"
 #include "engine/dump.h"
 #include "engine/guard.h"
 #include "engine/layer_io.h"
@@ -37,8 +38,8 @@ struct FrozenMoment {
 // Keeps a container frozen; lets it run on when destroyed or when we die, unless it was paused before us.
 class Freeze {
  public:
-    // Arms the guard, then pauses.
-    Freeze(DockerClient& docker, const Container& container);
+    // Arms the guard, which holds `holds` as long as it lives, then pauses.
+    Freeze(DockerClient& docker, const Container& container, std::vector<int> holds);
     ~Freeze();
     Freeze(const Freeze&) = delete;
     Freeze& operator=(const Freeze&) = delete;
@@ -62,6 +63,7 @@ void check_can_dump(const Container& container, const std::vector<pid_t>& proces
 struct FreezeRequest {
     Via via = Via::automatic;
     std::filesystem::path fallback_staging;  // on disk, for what memory cannot hold
+    const ContainerLock& lock;               // of this container: nobody else touches it meanwhile
 };
 
 // Takes the moment. With `keep_frozen` the container stays frozen and the holder of that is put there, else it runs on

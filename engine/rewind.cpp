@@ -218,8 +218,7 @@ void resume_quietly(DockerClient& docker, const std::string& id) {
 }
 
 // What a person would look at first: does it run, and is it what we asked for?
-uint64_t verify_running(DockerClient& docker, const Scene& scene, const images::Checkpoint& wanted) {
-    Container now = find_container(docker, scene.container_id);
+uint64_t verify_running(const Scene& scene, const Container& now, const images::Checkpoint& wanted) {
     auto processes = processes_of(now);
     if (!now.running || processes.empty()) {
         throw Error(ErrorKind::failed,
@@ -268,6 +267,7 @@ fs::path layer_directory_of(const Container& container, const json& facts) {
 RewindResult rewind(DockerClient& docker, store::Repository& repository, const std::string& name,
                     const store::SnapshotRecord& record, const RewindRequest& request, const Report& report) {
     auto began = steady_clock::now();
+    ContainerLock lock(find_container(docker, name).id, [&] { report("waiting for another cprewind", 0, 0); });
     Container container = find_container(docker, name);
     check_can_rewind(container, record);
     RewindResult result;
@@ -288,7 +288,7 @@ RewindResult rewind(DockerClient& docker, store::Repository& repository, const s
     std::unique_ptr<LayerCapture> stopped_layer;
     if (container.running) {
         report("freezing", 0, 0);
-        moment = take_moment(docker, container, {Via::automatic, repository.staging_path()}, &freeze);
+        moment = take_moment(docker, container, {Via::automatic, repository.staging_path(), lock}, &freeze);
         if (request.safety) {
             store::SnapshotInfo info;
             info.kind = store::SnapshotKind::safety;
@@ -309,13 +309,15 @@ RewindResult rewind(DockerClient& docker, store::Repository& repository, const s
     report("rewinding", 0, 0);
     auto killed = steady_clock::now();
     result.prepared = killed - began;
-    std::vector<int> holds = {staging.hold_fd()};
+    std::vector<int> holds = {lock.hold_fd(), staging.hold_fd()};
     if (moment.staging) holds.push_back(moment.staging->hold_fd());
     Guard guard([&scene, &before] { finish_or_go_back(scene, before); }, holds);
     if (freeze) freeze->abandon();
     try {
         result.layer_changes = put_in_place(docker, scene, target);
-        result.processes = verify_running(docker, scene, ready.checkpoint);
+        Container now = find_container(docker, container.id);
+        result.processes = verify_running(scene, now, ready.checkpoint);
+        if (container.running && now.ports != container.ports) result.new_ports = now.ports;
         result.down = steady_clock::now() - killed;
     } catch (const Error& error) {
         try {

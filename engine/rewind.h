@@ -10,6 +10,7 @@
 #pragma once
 
 #include <chrono>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -32,6 +33,7 @@ struct RewindResult {
     Via via = Via::runtime;
     std::vector<LayerChange> layer_changes;
     uint64_t processes = 0;
+    std::map<std::string, std::string> new_ports;  // Container::ports, when they are others than before
     bool connections_closed = false;  // TCP connections to the outside were closed, since their other ends moved on
     std::chrono::nanoseconds prepared{};  // reading, verifying, the safety snapshot
     std::chrono::nanoseconds down{};      // from the kill until it runs again

@@ -111,6 +111,7 @@ SnapResult store_moment(DockerClient& docker, store::Repository& repository, con
 SnapResult snap(DockerClient& docker, store::Repository& repository, const std::string& name,
                 const SnapRequest& request, const Report& report) {
     auto began = steady_clock::now();
+    ContainerLock lock(find_container(docker, name).id, [&] { report("waiting for another cprewind", 0, 0); });
     Container container = find_container(docker, name);
     store::SnapshotInfo info;
     info.message = request.message;
@@ -119,7 +120,7 @@ SnapResult snap(DockerClient& docker, store::Repository& repository, const std::
     report("freezing", 0, 0);
     std::unique_ptr<Freeze> freeze;
     FrozenMoment moment =
-        take_moment(docker, container, {request.via, repository.staging_path()}, request.stop ? &freeze : nullptr);
+        take_moment(docker, container, {request.via, repository.staging_path(), lock}, request.stop ? &freeze : nullptr);
     SnapResult result = store_moment(docker, repository, container, moment, std::move(info), began, report);
     if (freeze) {
         // Only now: until the snapshot was safe, a failure let the container run on.

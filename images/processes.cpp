@@ -262,14 +262,22 @@ MappingKind kind_of(const criu::vma_entry& vma, const Process& process) {
         MappingKind kind;
     };
     constexpr Bit k_bits[] = {
-        {k_guard_bit, MappingKind::guard},       {15, MappingKind::shadow_stack},
-        {17, MappingKind::uprobes},     {2, MappingKind::vsyscall},
-        {3, MappingKind::vdso},         {12, MappingKind::vvar},
-        {13, MappingKind::aio_ring},    {27, MappingKind::plugin},
-        {10, MappingKind::sysv_shared}, {11, MappingKind::socket},
-        {14, MappingKind::memfd},       {6, MappingKind::file_private},
-        {7, MappingKind::file_shared},  {8, MappingKind::anonymous_shared},
-        {5, MappingKind::heap},         {1, MappingKind::stack},
+        {k_guard_bit, MappingKind::guard},
+        {15, MappingKind::shadow_stack},
+        {17, MappingKind::uprobes},
+        {2, MappingKind::vsyscall},
+        {3, MappingKind::vdso},
+        {12, MappingKind::vvar},
+        {13, MappingKind::aio_ring},
+        {27, MappingKind::plugin},
+        {10, MappingKind::sysv_shared},
+        {11, MappingKind::socket},
+        {14, MappingKind::memfd},
+        {6, MappingKind::file_private},
+        {7, MappingKind::file_shared},
+        {8, MappingKind::anonymous_shared},
+        {5, MappingKind::heap},
+        {1, MappingKind::stack},
         {9, MappingKind::anonymous},
     };
     for (const Bit& bit : k_bits) {
@@ -301,6 +309,27 @@ void name_mapping(const criu::vma_entry& vma, const std::map<uint32_t, File>& fi
     if (mapping.kind == MappingKind::memfd) mapping.shmid = file->second.object;
 }
 
+// CRIU 4.2 lists the ranges under MADV_GUARD_INSTALL (stack guards of glibc 2.42) behind all mappings, as
+// entries that hold nothing but a range. /proc knows only the mappings that they are part of, and so do we.
+void load_guards(const criu::mm_entry& mm, const std::string& image, Process& process, Findings& findings) {
+    for (const criu::vma_entry& vma : mm.vmas()) {
+        if ((vma.status() & (1u << k_guard_bit)) == 0) continue;
+        auto after = std::upper_bound(process.mappings.begin(), process.mappings.end(), vma.start(),
+                                      [](uint64_t address, const Mapping& m) { return address < m.start; });
+        bool inside = after != process.mappings.begin() && vma.start() < vma.end() &&
+                      vma.end() <= std::prev(after)->end;
+        if (inside) {
+            process.guards.push_back({vma.start(), vma.end()});
+        } else {
+            add_finding(findings, {FindingKind::damaged,
+                                   image,
+                                   {},
+                                   fmt::format("the guard range {:#x}-{:#x} lies in no mapping", vma.start(),
+                                               vma.end())});
+        }
+    }
+}
+
 void load_memory(const ImageSource& source, const std::map<uint32_t, File>& files, Process& process,
                  Findings& findings) {
     const ImageKind& kind = image_kind("MM");
@@ -329,14 +358,7 @@ void load_memory(const ImageSource& source, const std::map<uint32_t, File>& file
     }
     uint64_t last_end = 0;
     for (const criu::vma_entry& vma : mm.vmas()) {
-        // CRIU 4.2 lists a range under MADV_GUARD_INSTALL (stack guards of glibc 2.42) as an entry of its own, behind
-        // the mapping that it is part of. /proc knows one mapping, and so do we.
-        bool guards = (vma.status() & (1u << k_guard_bit)) != 0 && !process.mappings.empty();
-        if (guards && vma.start() < vma.end() && vma.start() >= process.mappings.back().start &&
-            vma.end() <= process.mappings.back().end) {
-            process.guards.push_back({vma.start(), vma.end()});
-            continue;
-        }
+        if ((vma.status() & (1u << k_guard_bit)) != 0) continue;
         if (vma.start() >= vma.end() || vma.start() < last_end) {
             add_finding(
                 findings,
@@ -360,6 +382,7 @@ void load_memory(const ImageSource& source, const std::map<uint32_t, File>& file
         name_mapping(vma, files, image, mapping, findings);
         process.mappings.push_back(std::move(mapping));
     }
+    load_guards(mm, image, process, findings);
 }
 
 std::string path_of(uint32_t id, const char* what, const std::string& image,

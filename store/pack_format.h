@@ -46,7 +46,8 @@ inline constexpr uint64_t k_max_blocks = uint64_t{1} << 22;
 inline constexpr uint64_t k_max_info_size = 1 << 20;
 inline constexpr uint64_t k_max_index_size = uint64_t{256} << 20;
 
-// The rows for the catalog travel in the pack as a file of this name, which no reader of the snapshot sees.
+// The rows for the catalog travel in the pack as a file of this name. It is listed like any other, so that
+// whoever reads all files has checked all bytes; nobody else may write one.
 inline constexpr std::string_view k_rows_file = ".catalog-rows";
 
 struct FileEntry {

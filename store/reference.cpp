@@ -180,6 +180,12 @@ bool is_tag(std::string_view text) {
            std::all_of(text.begin(), text.end(), allowed) && !is_snapshot_id(text);
 }
 
+void check_tag(std::string_view text) {
+    if (is_tag(text)) return;
+    throw Error(ErrorKind::usage, fmt::format("'{}' cannot be a tag", base::escape(text)),
+                "a tag holds no blanks and none of @ ~ / { } \\, and does not begin with - or .");
+}
+
 std::vector<SnapshotRecord> of_container(std::string_view word, const std::vector<SnapshotRecord>& all) {
     std::vector<SnapshotRecord> out;
     for (const SnapshotRecord& record : all) {

@@ -41,6 +41,8 @@ Reference parse_reference(std::string_view text, base::WallTime now);
 
 // May become a tag: cannot be confused with another reference, an id or a path.
 bool is_tag(std::string_view text);
+// Error (usage) when it may not.
+void check_tag(std::string_view text);
 
 // The snapshot among `all` that `reference` means. Errors: not_found with near names, ambiguous with the
 // candidates.

@@ -84,8 +84,7 @@ void make_repository(const Layout& layout) {
     for (const auto& entry : fs::directory_iterator(layout.root)) {
         std::string name = entry.path().filename().string();
         bool ours = name == k_packs_name || name == k_temporary_name || name == k_staging_name ||
-                    name.starts_with(k_catalog_name) ||
-                    name.starts_with(k_format_name);
+                    name.starts_with(k_catalog_name) || name.starts_with(k_format_name);
         if (!ours) {
             throw Error(ErrorKind::failed,
                         fmt::format("{} is not empty and not a repository", layout.root.string()),
@@ -202,10 +201,7 @@ class DirectoryRepository : public Repository {
 };
 
 void DirectoryRepository::tag(const SnapshotId& id, const std::string& tag) {
-    if (!is_tag(tag)) {
-        throw Error(ErrorKind::usage, fmt::format("'{}' cannot be a tag", base::escape(tag)),
-                    "a tag holds no blanks and none of @ ~ / { } \\, and does not begin with - or .");
-    }
+    check_tag(tag);
     Transaction transaction = catalog_.write();
     if (!catalog_.set_tag(id, tag)) not_there(id);
     transaction.commit();

@@ -1,8 +1,8 @@
 // The repository: a directory of packs and a catalog that keeps snapshots and gives them back unchanged.
 //
 // Its life on disk, its states and what an observer may conclude: docs/store-format.md and store/layout.h.
-// In short: a snapshot exists from the moment its catalog row becomes `complete`, which is one SQLite commit
-// made after its pack is whole, synced and in place; it stops existing when the row becomes `removing`. A
+// In short: a snapshot exists from the moment its catalog row is committed, which is one SQLite commit
+// made after its pack is whole, synced and in place; it stops existing when the row moves to `removing`. A
 // crash between any two steps leaves rows and files that the next writer tidies up and that `verify` does not
 // complain about.
 //
@@ -92,7 +92,8 @@ class Repository {
     virtual const std::filesystem::path& path() const = 0;
     // Absolute path of the catalog, for read-only SQL.
     virtual std::filesystem::path catalog_path() const = 0;
-    // A directory beside the packs for dumps that memory cannot hold. Its contents are the caller's to clear away.
+    // A directory beside the packs for dumps that memory cannot hold. Its contents are the caller's to clear
+    // away.
     virtual std::filesystem::path staging_path() const = 0;
 };
 

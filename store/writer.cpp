@@ -39,12 +39,7 @@ class MemoryFile : public images::ImageFile {
 };
 
 void check_info(const SnapshotInfo& info) {
-    for (const std::string& tag : info.tags) {
-        if (!is_tag(tag)) {
-            throw Error(ErrorKind::usage, fmt::format("'{}' cannot be a tag", base::escape(tag)),
-                        "a tag holds no blanks and none of @ ~ / { } \\, and does not begin with - or .");
-        }
-    }
+    for (const std::string& tag : info.tags) check_tag(tag);
     if (info.message.size() > k_max_message) {
         throw Error(ErrorKind::usage,
                     fmt::format("the message has {}; at most {} are kept",

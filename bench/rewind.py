@@ -1,0 +1,84 @@
+"""Bringing a process with a 512 MiB heap back: from its kill to its first tick, against `docker kill` and
+`docker start --checkpoint` where the engine can restore at all."""
+
+import json
+import tempfile
+import time
+
+from bench.ticker import Ticker, now
+from bench.tools import LAB, Repository, docker, median, recycle_memory, row, run, say, timed
+
+LABS = ("forky", "trixie")
+ROUNDS = 5
+HEAP = 512
+
+
+def measure():
+    with tempfile.TemporaryDirectory(prefix="bench-rewind-", dir="/var/tmp") as scratch:
+        down, reported, wall = measure_cprewind(Repository(scratch))
+    # Docker 28's own restore is broken (lab/README.md), so there is no peer.
+    peer = measure_docker() if LAB == "trixie" else None
+    yield row("rewind.down", down, "s", peer="docker kill, start --checkpoint" if peer else None, peer_figure=peer,
+              limit_ratio=0.2 if peer else None)
+    yield row("rewind.down-reported", reported, "s")
+    yield row("rewind.wall", wall, "s")
+
+
+def measure_cprewind(repository):
+    downs, reported, walls = [], [], []
+    with Ticker("bench-rewind", HEAP, "cprewind") as ticker:
+        target = repository.json("snap", ticker.name)["snapshots"][0]["id"]
+        for number in range(ROUNDS):
+            time.sleep(0.5)
+            recycle_memory()
+            took = timed(repository.command("rewind", ticker.name, "--to", target, "--json"))
+            result = json.loads(took.out)
+            # The safety snapshot froze the process some time before, and it ran on in nobody's eyes: the kill counts.
+            downs.append((first_tick_after(ticker, kill_time(ticker, took)) - kill_time(ticker, took)) / 1e9)
+            reported.append(result["down_ms"] / 1e3)
+            walls.append(took.wall)
+            run(repository.command("rm", result["safety"]["id"]))
+            say(f"rewind {number + 1}/{ROUNDS} cprewind: down {downs[-1]:.3f} s, wall {took.wall:.3f} s")
+    return median(downs), median(reported), median(walls)
+
+
+def measure_docker():
+    downs = []
+    with Ticker("bench-classic", HEAP, "runc") as ticker:
+        docker("checkpoint", "create", "--leave-running", ticker.name, "bench")
+        for number in range(ROUNDS):
+            time.sleep(0.5)
+            recycle_memory()
+            kill = timed(["docker", "kill", ticker.name])
+            start = start_from_checkpoint(ticker)
+            # A start that failed is Docker's own trouble with its store (moby#42900) and not counted.
+            kill_part = kill.ended - kill_time(ticker, kill)
+            downs.append((kill_part + first_tick_after(ticker, start.began) - start.began) / 1e9)
+            say(f"rewind {number + 1}/{ROUNDS} docker: down {downs[-1]:.3f} s")
+    return median(downs)
+
+
+def start_from_checkpoint(ticker):
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            return timed(["docker", "start", "--checkpoint", "bench", ticker.name])
+        except RuntimeError as error:
+            if "already exists" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(1)
+
+
+def kill_time(ticker, took):
+    """When Docker sent the kill, on the ticker's clock."""
+    offset = time.time_ns() - now()
+    since, until = (took.began + offset) / 1e9, (took.ended + offset) / 1e9 + 0.001
+    times = docker("events", "--since", f"{since:.9f}", "--until", f"{until:.9f}", "--filter",
+                   f"container={ticker.id}", "--filter", "event=kill", "--format", "{{.TimeNano}}").split()
+    if len(times) != 1:
+        raise RuntimeError(f"expected one kill of {ticker.name}, found {len(times)}")
+    return int(times[0]) - offset
+
+
+def first_tick_after(ticker, moment):
+    return next(tick for tick in ticker.times(moment, moment) if tick > moment)
