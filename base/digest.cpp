@@ -7,7 +7,9 @@
 
 namespace cprewind::base {
 
-std::string Digest::hex() const { return to_hex(bytes); }
+std::string Digest::hex() const {
+    return to_hex(bytes);
+}
 
 std::optional<Digest> Digest::from_hex(std::string_view text) {
     auto raw = parse_hex(text);
@@ -22,7 +24,9 @@ Hasher::Hasher() : context_(EVP_MD_CTX_new()) {
     CPREWIND_CHECK(EVP_DigestInit_ex(context_, EVP_sha256(), nullptr) == 1);
 }
 
-Hasher::~Hasher() { EVP_MD_CTX_free(context_); }
+Hasher::~Hasher() {
+    EVP_MD_CTX_free(context_);
+}
 
 void Hasher::update(std::span<const std::byte> data) {
     CPREWIND_CHECK(EVP_DigestUpdate(context_, data.data(), data.size()) == 1);
@@ -38,9 +42,8 @@ Digest Hasher::finish() {
 
 Digest digest_of(std::span<const std::byte> data) {
     Digest digest;
-    CPREWIND_CHECK(EVP_Digest(data.data(), data.size(),
-                              reinterpret_cast<unsigned char*>(digest.bytes.data()), nullptr, EVP_sha256(),
-                              nullptr) == 1);
+    CPREWIND_CHECK(EVP_Digest(data.data(), data.size(), reinterpret_cast<unsigned char*>(digest.bytes.data()),
+                              nullptr, EVP_sha256(), nullptr) == 1);
     return digest;
 }
 

@@ -49,8 +49,8 @@ class Error : public std::exception {
     std::string detail_;
 };
 
-// Throws an Error made from `error_number`: "cannot WHAT: No space left on device", with the kind and the hint
-// that belong to that number. Capture errno before anything else can change it.
+// Throws an Error made from `error_number`: "cannot WHAT: No space left on device", with the kind and the
+// hint that belong to that number. Capture errno before anything else can change it.
 [[noreturn]] void throw_errno(int error_number, std::string_view what);
 
 [[noreturn]] void check_failed(const char* expression, const char* file, int line);
@@ -58,5 +58,6 @@ class Error : public std::exception {
 }  // namespace cprewind::base
 
 // A fact of our own logic; always on. Never used on evidence or on input.
-#define CPREWIND_CHECK(expression) \
-    (static_cast<bool>(expression) ? void(0) : ::cprewind::base::check_failed(#expression, __FILE__, __LINE__))
+#define CPREWIND_CHECK(expression)           \
+    (static_cast<bool>(expression) ? void(0) \
+                                   : ::cprewind::base::check_failed(#expression, __FILE__, __LINE__))

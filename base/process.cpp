@@ -82,7 +82,8 @@ Child::Child(const std::vector<std::string>& argv, const SpawnOptions& options) 
 
     report_out.reset();
     int e = 0;
-    if (read_full(report_in.get(), std::as_writable_bytes(std::span(&e, 1)), "the child's report") == sizeof e) {
+    if (read_full(report_in.get(), std::as_writable_bytes(std::span(&e, 1)), "the child's report") ==
+        sizeof e) {
         wait();
         throw_errno(e, fmt::format("run {}", argv[0]));
     }

@@ -24,15 +24,16 @@ struct ExitStatus {
 };
 
 struct SpawnOptions {
-    std::string working_directory;   // empty: ours
-    bool own_session = false;        // setsid: a Ctrl-C at the terminal does not reach it
-    std::optional<int> standard_in;  // none: /dev/null
+    std::string working_directory;    // empty: ours
+    bool own_session = false;         // setsid: a Ctrl-C at the terminal does not reach it
+    std::optional<int> standard_in;   // none: /dev/null
     std::optional<int> standard_out;  // none: /dev/null
     std::optional<int> standard_error;
     std::vector<int> inherited;  // kept open across exec under their own numbers
 };
 
-// A running child. Destroying it without wait() kills it (SIGKILL) and waits: no zombie, no orphan by accident.
+// A running child. Destroying it without wait() kills it (SIGKILL) and waits: no zombie, no orphan by
+// accident.
 class Child {
  public:
     Child() = default;

@@ -19,7 +19,12 @@ namespace {
 size_t decode_utf8(std::string_view bytes, char32_t& out) {
     auto byte = [&](size_t i) { return static_cast<unsigned char>(bytes[i]); };
     unsigned char first = byte(0);
-    size_t size = first < 0x80 ? 1 : first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0;
+    size_t size = first < 0x80   ? 1
+                  : first < 0xc2 ? 0
+                  : first < 0xe0 ? 2
+                  : first < 0xf0 ? 3
+                  : first < 0xf5 ? 4
+                                 : 0;
     if (size == 0 || bytes.size() < size) return 0;
     char32_t value = size == 1 ? first : first & (0xffu >> (size + 1));
     for (size_t i = 1; i < size; ++i) {
@@ -68,10 +73,10 @@ std::optional<WallTime> parse_relative(std::string_view text, WallTime now) {
     // A hundred years is plenty, and keeps the multiplication below far from overflow.
     if (!count || *count > 36500) return std::nullopt;
     static const std::map<std::string_view, nanoseconds> k_units = {
-        {"s", seconds(1)},  {"sec", seconds(1)},  {"second", seconds(1)}, {"seconds", seconds(1)},
-        {"m", minutes(1)},  {"min", minutes(1)},  {"minute", minutes(1)}, {"minutes", minutes(1)},
-        {"h", hours(1)},    {"hour", hours(1)},   {"hours", hours(1)},    {"d", hours(24)},
-        {"day", hours(24)}, {"days", hours(24)},  {"w", hours(168)},      {"week", hours(168)},
+        {"s", seconds(1)},     {"sec", seconds(1)}, {"second", seconds(1)}, {"seconds", seconds(1)},
+        {"m", minutes(1)},     {"min", minutes(1)}, {"minute", minutes(1)}, {"minutes", minutes(1)},
+        {"h", hours(1)},       {"hour", hours(1)},  {"hours", hours(1)},    {"d", hours(24)},
+        {"day", hours(24)},    {"days", hours(24)}, {"w", hours(168)},      {"week", hours(168)},
         {"weeks", hours(168)},
     };
     auto unit = k_units.find(trim(text.substr(digits)));
@@ -253,12 +258,14 @@ std::vector<std::string> near_names(std::string_view word, const std::vector<std
         if (candidate.size() > 128) continue;
         size_t d = distance(word, candidate);
         bool extends = word.size() >= 2 && candidate.starts_with(word);
-        if (extends || d <= std::max<size_t>(1, word.size() / 3)) scored.emplace_back(extends ? 0 : d, candidate);
+        if (extends || d <= std::max<size_t>(1, word.size() / 3))
+            scored.emplace_back(extends ? 0 : d, candidate);
     }
     std::stable_sort(scored.begin(), scored.end(), [](auto& a, auto& b) { return a.first < b.first; });
     std::vector<std::string> names;
     for (auto& [d, name] : scored) {
-        if (names.size() < 3 && std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+        if (names.size() < 3 && std::find(names.begin(), names.end(), name) == names.end())
+            names.push_back(name);
     }
     return names;
 }

@@ -1,5 +1,6 @@
-// Words and numbers as people and terminals need them. Evidence is hostile: its bytes pass escape() before they
-// reach a terminal, and to JSON they go as text plus, where they are not UTF-8, base64 (cli/json_text.h).
+// Words and numbers as people and terminals need them. Evidence is hostile: its bytes pass escape() before
+// they reach a terminal, and to JSON they go as text plus, where they are not UTF-8, base64
+// (cli/json_text.h).
 #pragma once
 
 #include <chrono>
@@ -13,8 +14,8 @@
 
 namespace cprewind::base {
 
-// Control characters, invalid UTF-8, and characters that steer a terminal or reorder text become \n, \x1b, \u202e.
-// A backslash becomes two, so that the result is unambiguous.
+// Control characters, invalid UTF-8, and characters that steer a terminal or reorder text become \n, \x1b,
+// \u202e. A backslash becomes two, so that the result is unambiguous.
 std::string escape(std::string_view bytes);
 
 bool is_utf8(std::string_view bytes);
@@ -36,8 +37,9 @@ using WallTime = std::chrono::sys_time<std::chrono::nanoseconds>;
 std::string local_time(WallTime time);
 // RFC 3339 in UTC, nanoseconds kept: "2026-11-24T18:42:07.123456789Z".
 std::string rfc3339(WallTime time);
-// Reads "2026-11-24", "2026-11-24 19:42", "2026-11-24 19:42:07" (local; a "T" instead of the blank and a "Z" for
-// UTC are understood), "19:42" (today), "10m ago", "2 hours ago", "yesterday". `now` is what "ago" counts from.
+// Reads "2026-11-24", "2026-11-24 19:42", "2026-11-24 19:42:07" (local; a "T" instead of the blank and a "Z"
+// for UTC are understood), "19:42" (today), "10m ago", "2 hours ago", "yesterday". `now` is what "ago" counts
+// from.
 std::optional<WallTime> parse_time(std::string_view text, WallTime now);
 
 // Those of `candidates` that a person may have meant by `word`, best first, three at most.

@@ -33,6 +33,7 @@ def main():
         if lab not in arguments.labs:
             continue
         try:
+            lab_script("down", "--name", name)  # what an earlier run may have left is not ours to trust
             lab_script("up", "--name", name, *options)
             enter(name, lab, arguments.bin, arguments.bin / "cprewind", "setup", "--yes", stdout=subprocess.DEVNULL)
             print_engine(name)
@@ -41,6 +42,8 @@ def main():
                     rows += measure(name, lab, topic, arguments.bin)
                 except subprocess.CalledProcessError:
                     failed.append(f"{topic}@{lab}")
+        except subprocess.CalledProcessError as error:
+            failed.append(f"{lab} ({error})")
         finally:
             lab_script("down", "--name", name)
     arguments.output.parent.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,7 @@ import json
 import tempfile
 import time
 
-from bench.ticker import Ticker, now
+from bench.ticker import Ticker
 from bench.tools import LAB, Repository, docker, median, recycle_memory, row, run, say, timed
 
 LABS = ("forky", "trixie")
@@ -34,7 +34,8 @@ def measure_cprewind(repository):
             took = timed(repository.command("rewind", ticker.name, "--to", target, "--json"))
             result = json.loads(took.out)
             # The safety snapshot froze the process some time before, and it ran on in nobody's eyes: the kill counts.
-            downs.append((first_tick_after(ticker, kill_time(ticker, took)) - kill_time(ticker, took)) / 1e9)
+            killed = kill_time(ticker, took)
+            downs.append((first_tick_after(ticker, killed) - killed) / 1e9)
             reported.append(result["down_ms"] / 1e3)
             walls.append(took.wall)
             run(repository.command("rm", result["safety"]["id"]))
@@ -70,14 +71,16 @@ def start_from_checkpoint(ticker):
 
 
 def kill_time(ticker, took):
-    """When Docker sent the kill, on the ticker's clock."""
-    offset = time.time_ns() - now()
-    since, until = (took.began + offset) / 1e9, (took.ended + offset) / 1e9 + 0.001
-    times = docker("events", "--since", f"{since:.9f}", "--until", f"{until:.9f}", "--filter",
+    """When Docker sent the kill (the first one: a paused container gets a second)."""
+    times = docker("events", "--since", seconds(took.began), "--until", seconds(took.ended), "--filter",
                    f"container={ticker.id}", "--filter", "event=kill", "--format", "{{.TimeNano}}").split()
-    if len(times) != 1:
-        raise RuntimeError(f"expected one kill of {ticker.name}, found {len(times)}")
-    return int(times[0]) - offset
+    if not times:
+        raise RuntimeError(f"Docker tells of no kill of {ticker.name}")
+    return int(times[0])
+
+
+def seconds(nanoseconds):
+    return f"{nanoseconds // 10**9}.{nanoseconds % 10**9:09}"
 
 
 def first_tick_after(ticker, moment):

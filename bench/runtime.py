@@ -3,7 +3,7 @@
 from bench.tools import RUNTIME, median, row, timed
 
 LABS = ("forky", "trixie")
-STARTS = 40
+STARTS = 60
 EXECS = 200
 
 

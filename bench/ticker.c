@@ -15,16 +15,17 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { slots = 1 << 17 };  // two minutes
+enum { slots = 1 << 17 };  // two minutes of ticks
 
 struct ring {
-    uint64_t count;        // ticks so far; the newest is at[(count - 1) % slots]
-    uint64_t at[slots];    // CLOCK_MONOTONIC in ns, which is the host's: containers share its time namespace
+    uint64_t count;      // ticks so far; the newest is at[(count - 1) % slots]
+    uint64_t at[slots];  // CLOCK_REALTIME in ns. Not the monotonic clock: CRIU restores into a time namespace in which
+                         // that one goes on from the moment of the dump
 };
 
 static uint64_t now(void) {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(CLOCK_REALTIME, &t);
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 

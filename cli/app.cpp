@@ -77,22 +77,27 @@ const Command& find_command(const std::string& name) {
 }
 
 void print_usage(Output& output) {
-    output.line("cprewind takes snapshots of running containers (memory and files of one moment), shows what was in");
+    output.line(
+        "cprewind takes snapshots of running containers (memory and files of one moment), shows what was in");
     output.line("them and what changed, and brings a container back to any of them.");
     output.line();
     Table table({"command", ""});
     for (const Command& command : commands()) table.add({command.name, command.summary});
     output.table(table);
     output.line();
-    output.line("Every command: --repo DIR (default /var/lib/cprewind, or CPREWIND_REPO), --json, --verbose, --help.");
-    output.line("A snapshot is called web@3, web@latest, web~2, web@{10m ago}, a tag, an id, or the path of a");
+    output.line(
+        "Every command: --repo DIR (default /var/lib/cprewind, or CPREWIND_REPO), --json, --verbose, "
+        "--help.");
+    output.line(
+        "A snapshot is called web@3, web@latest, web~2, web@{10m ago}, a tag, an id, or the path of a");
     output.line("directory of CRIU images.");
 }
 
 void report(const Error& error, const Line& line) {
     if (line.json) {
         Json document;
-        document["error"] = {{"kind", base::name_of(error.kind())}, {"message", error.message()}, {"hint", nullptr}};
+        document["error"] = {
+            {"kind", base::name_of(error.kind())}, {"message", error.message()}, {"hint", nullptr}};
         if (!error.hint().empty()) document["error"]["hint"] = error.hint();
         complain(document.dump(-1, ' ', false, Json::error_handler_t::replace));
         return;

@@ -24,13 +24,13 @@ Exit status: 0 nothing differs, 1 something does, 2 trouble.)";
 
 namespace {
 
-using base::counted;
 using base::escape;
 
 std::string describe(const std::vector<inspect::FieldChange>& changes) {
     std::vector<std::string> parts;
     for (const inspect::FieldChange& change : changes) {
-        parts.push_back(fmt::format("{} {} -> {}", change.field, escape(change.before), escape(change.after)));
+        parts.push_back(
+            fmt::format("{} {} -> {}", change.field, escape(change.before), escape(change.after)));
     }
     return base::join(parts, ", ");
 }
@@ -49,40 +49,56 @@ Json changes_json(const std::vector<inspect::FieldChange>& changes) {
 
 const char* name_of(inspect::ProcessFate fate) {
     switch (fate) {
-        case inspect::ProcessFate::same: return "changed";
-        case inspect::ProcessFate::added: return "added";
-        case inspect::ProcessFate::gone: return "gone";
-        case inspect::ProcessFate::execed: return "exec";
+        case inspect::ProcessFate::same:
+            return "changed";
+        case inspect::ProcessFate::added:
+            return "added";
+        case inspect::ProcessFate::gone:
+            return "gone";
+        case inspect::ProcessFate::execed:
+            return "exec";
     }
     return "changed";
 }
 
 const char* name_of(inspect::FdFate fate) {
     switch (fate) {
-        case inspect::FdFate::opened: return "opened";
-        case inspect::FdFate::closed: return "closed";
-        case inspect::FdFate::changed: return "changed";
+        case inspect::FdFate::opened:
+            return "opened";
+        case inspect::FdFate::closed:
+            return "closed";
+        case inspect::FdFate::changed:
+            return "changed";
     }
     return "changed";
 }
 
 const char* name_of(inspect::MappingFate fate) {
     switch (fate) {
-        case inspect::MappingFate::added: return "mapped";
-        case inspect::MappingFate::removed: return "unmapped";
-        case inspect::MappingFate::grown: return "grown";
-        case inspect::MappingFate::shrunk: return "shrunk";
-        case inspect::MappingFate::protection: return "protection";
-        case inspect::MappingFate::replaced: return "replaced";
+        case inspect::MappingFate::added:
+            return "mapped";
+        case inspect::MappingFate::removed:
+            return "unmapped";
+        case inspect::MappingFate::grown:
+            return "grown";
+        case inspect::MappingFate::shrunk:
+            return "shrunk";
+        case inspect::MappingFate::protection:
+            return "protection";
+        case inspect::MappingFate::replaced:
+            return "replaced";
     }
     return "replaced";
 }
 
 const char* name_of(inspect::LayerFate fate) {
     switch (fate) {
-        case inspect::LayerFate::added: return "added";
-        case inspect::LayerFate::removed: return "removed";
-        case inspect::LayerFate::changed: return "changed";
+        case inspect::LayerFate::added:
+            return "added";
+        case inspect::LayerFate::removed:
+            return "removed";
+        case inspect::LayerFate::changed:
+            return "changed";
     }
     return "changed";
 }
@@ -103,8 +119,9 @@ Section diff_ps(const Subject& a, const Subject& b) {
     uint64_t counts[4] = {};
     for (const inspect::ProcessChange& change : diff.changes) {
         ++counts[static_cast<size_t>(change.fate)];
-        section.lines.push_back(fmt::format("{:<7} {} {}{}{}", name_of(change.fate), change.pid.value, escape(change.comm),
-                                            change.changes.empty() ? "" : ": ", describe(change.changes)));
+        section.lines.push_back(fmt::format("{:<7} {} {}{}{}", name_of(change.fate), change.pid.value,
+                                            escape(change.comm), change.changes.empty() ? "" : ": ",
+                                            describe(change.changes)));
         Json item;
         item["fate"] = name_of(change.fate);
         item["pid"] = change.pid.value;
@@ -113,8 +130,8 @@ Section diff_ps(const Subject& a, const Subject& b) {
         item["changes"] = changes_json(change.changes);
         list.push_back(std::move(item));
     }
-    section.headline = fmt::format("{} added, {} gone, {} replaced by exec, {} changed, {} unchanged", counts[1], counts[2],
-                                   counts[3], counts[0], diff.unchanged);
+    section.headline = fmt::format("{} added, {} gone, {} replaced by exec, {} changed, {} unchanged",
+                                   counts[1], counts[2], counts[3], counts[0], diff.unchanged);
     section.json["changes"] = std::move(list);
     section.json["unchanged"] = diff.unchanged;
     return section;
@@ -127,10 +144,10 @@ Section diff_fds(const Subject& a, const Subject& b) {
     uint64_t counts[3] = {};
     for (const inspect::FdChange& change : diff.changes) {
         ++counts[static_cast<size_t>(change.fate)];
-        section.lines.push_back(fmt::format("{:<7} {} {} fd {} {} {}{}{}", name_of(change.fate), change.pid.value,
-                                            escape(change.comm), change.fd, images::name_of(change.kind),
-                                            escape(change.target), change.changes.empty() ? "" : ": ",
-                                            describe(change.changes)));
+        section.lines.push_back(fmt::format("{:<7} {} {} fd {} {} {}{}{}", name_of(change.fate),
+                                            change.pid.value, escape(change.comm), change.fd,
+                                            images::name_of(change.kind), escape(change.target),
+                                            change.changes.empty() ? "" : ": ", describe(change.changes)));
         Json item;
         item["fate"] = name_of(change.fate);
         item["pid"] = change.pid.value;
@@ -141,16 +158,16 @@ Section diff_fds(const Subject& a, const Subject& b) {
         item["changes"] = changes_json(change.changes);
         list.push_back(std::move(item));
     }
-    section.headline =
-        fmt::format("{} opened, {} closed, {} changed, {} unchanged", counts[0], counts[1], counts[2], diff.unchanged);
+    section.headline = fmt::format("{} opened, {} closed, {} changed, {} unchanged", counts[0], counts[1],
+                                   counts[2], diff.unchanged);
     section.json["changes"] = std::move(list);
     section.json["unchanged"] = diff.unchanged;
     return section;
 }
 
 std::string page_text(const inspect::PageChanges& pages) {
-    std::string text = fmt::format("{} changed, {} new, {} gone, {} zeroed, {} equal", pages.changed, pages.added,
-                                   pages.gone, pages.zeroed, pages.equal);
+    std::string text = fmt::format("{} changed, {} new, {} gone, {} zeroed, {} equal", pages.changed,
+                                   pages.added, pages.gone, pages.zeroed, pages.equal);
     if (pages.unknown > 0) text += fmt::format(", {} not comparable", pages.unknown);
     return text;
 }
@@ -173,9 +190,9 @@ void add_mappings(const inspect::ProcessMemoryDiff& process, Section& section, J
     Json mappings = Json::array();
     for (const inspect::MappingChange& change : process.mappings) {
         section.details.push_back(fmt::format("  {:<10} {} {} -> {} {} {} {}", name_of(change.fate),
-                                            range_text(change.before), change.protection_before,
-                                            range_text(change.after), change.protection_after, change.kind,
-                                            escape(change.path)));
+                                              range_text(change.before), change.protection_before,
+                                              range_text(change.after), change.protection_after, change.kind,
+                                              escape(change.path)));
         Json entry;
         entry["fate"] = name_of(change.fate);
         entry["kind"] = change.kind;
@@ -188,8 +205,8 @@ void add_mappings(const inspect::ProcessMemoryDiff& process, Section& section, J
     }
     Json by_mapping = Json::array();
     for (const inspect::MappingPages& pages : process.by_mapping) {
-        section.details.push_back(fmt::format("  pages      {} {} {}: {}", range_text(pages.range), pages.kind,
-                                            escape(pages.path), page_text(pages.pages)));
+        section.details.push_back(fmt::format("  pages      {} {} {}: {}", range_text(pages.range),
+                                              pages.kind, escape(pages.path), page_text(pages.pages)));
         Json entry;
         entry["range"] = range_json(pages.range);
         entry["kind"] = pages.kind;
@@ -203,17 +220,20 @@ void add_mappings(const inspect::ProcessMemoryDiff& process, Section& section, J
 
 Section diff_mem(const Subject& a, const Subject& b, Context& context, images::Findings& findings) {
     Progress progress(!context.json);
-    inspect::MemoryDiff diff = inspect::diff_memory(
-        a.moment(), b.moment(), [&](uint64_t done, uint64_t total) { progress.show("comparing", done, total); });
+    inspect::MemoryDiff diff =
+        inspect::diff_memory(a.moment(), b.moment(),
+                             [&](uint64_t done, uint64_t total) { progress.show("comparing", done, total); });
     progress.clear();
     findings.insert(findings.end(), diff.findings.begin(), diff.findings.end());
     Section section{diff.same(), {}, {}, {}, Json::object()};
     Json list = Json::array();
     for (const inspect::ProcessMemoryDiff& process : diff.processes) {
         if (process.same()) continue;
-        const char* side = process.only_in_a ? " (only in the first)" : process.only_in_b ? " (only in the second)" : "";
-        section.lines.push_back(
-            fmt::format("{} {}{}: {}", process.pid.value, escape(process.comm), side, page_text(process.pages)));
+        const char* side = process.only_in_a   ? " (only in the first)"
+                           : process.only_in_b ? " (only in the second)"
+                                               : "";
+        section.lines.push_back(fmt::format("{} {}{}: {}", process.pid.value, escape(process.comm), side,
+                                            page_text(process.pages)));
         section.details.push_back(section.lines.back());
         Json item;
         item["pid"] = process.pid.value;
@@ -242,7 +262,8 @@ std::string layer_line(const inspect::LayerChange& change) {
     if (change.size_before != change.size_after) {
         sizes = fmt::format(" {} -> {} bytes", change.size_before, change.size_after);
     }
-    return fmt::format("{:<7} /{}{}{}{}", name_of(change.fate), escape(change.path), change.is_whiteout ? " (deleted)" : "",
+    return fmt::format("{:<7} /{}{}{}{}", name_of(change.fate), escape(change.path),
+                       change.is_whiteout ? " (deleted)" : "",
                        sides.empty() ? "" : ": " + base::join(sides, ", "), sizes);
 }
 
@@ -271,8 +292,8 @@ Section diff_files(const Subject& a, const Subject& b) {
         item["size_after"] = change.size_after;
         list.push_back(std::move(item));
     }
-    section.headline = fmt::format("{} added, {} removed, {} changed, {} unchanged", counts[0], counts[1], counts[2],
-                                   diff.unchanged);
+    section.headline = fmt::format("{} added, {} removed, {} changed, {} unchanged", counts[0], counts[1],
+                                   counts[2], diff.unchanged);
     section.json["changes"] = std::move(list);
     section.json["unchanged"] = diff.unchanged;
     section.json["bytes_added"] = diff.bytes_added;
@@ -289,7 +310,8 @@ void print_section(Output& output, const char* title, const char* view, const Se
     output.line(fmt::format("{} {}", output.paint(Colour::bold, fmt::format("{:<10}", title)),
                             output.paint(colour, section.headline)));
     if (whole) {
-        for (const std::string& line : section.details.empty() ? section.lines : section.details) output.line("  " + line);
+        for (const std::string& line : section.details.empty() ? section.lines : section.details)
+            output.line("  " + line);
         return;
     }
     size_t shown = std::min(section.lines.size(), k_summary_lines);
@@ -319,7 +341,8 @@ int run_diff(Context& context, const std::vector<std::string>& arguments) {
     document["a"] = a.name;
     document["b"] = b.name;
     bool same = true;
-    std::string command = fmt::format("cprewind diff {} {}", escape(parsed.words[0]), escape(parsed.words[1]));
+    std::string command =
+        fmt::format("cprewind diff {} {}", escape(parsed.words[0]), escape(parsed.words[1]));
     if (!context.json) {
         context.output.line(fmt::format("{} -> {}", context.output.paint(Colour::bold, a.name),
                                         context.output.paint(Colour::bold, b.name)));

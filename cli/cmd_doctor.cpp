@@ -37,9 +37,9 @@ int run_doctor(Context& context, const std::vector<std::string>& arguments) {
         Colour colour = check.verdict == engine::Verdict::good      ? Colour::green
                         : check.verdict == engine::Verdict::limited ? Colour::yellow
                                                                     : Colour::red;
-        context.output.line(fmt::format("{} {}: {}",
-                                        context.output.paint(colour, fmt::format("{:<7}", engine::name_of(check.verdict))),
-                                        context.output.paint(Colour::bold, check.what), base::escape(check.found)));
+        context.output.line(fmt::format(
+            "{} {}: {}", context.output.paint(colour, fmt::format("{:<7}", engine::name_of(check.verdict))),
+            context.output.paint(Colour::bold, check.what), base::escape(check.found)));
         context.output.line(fmt::format("        {}", context.output.paint(Colour::dim, check.why)));
         if (!check.remedy.empty()) context.output.line(fmt::format("        -> {}", check.remedy));
     }

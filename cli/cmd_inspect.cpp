@@ -65,7 +65,8 @@ int run_inspect(Context& context, const std::vector<std::string>& arguments) {
     Json document;
     document["subject"] = subject.name;
     images::Findings findings = subject.checkpoint.findings;
-    if (!parsed.has("findings")) view.show(context, {subject, wanted_pid(parsed, subject)}, document, findings);
+    if (!parsed.has("findings"))
+        view.show(context, {subject, wanted_pid(parsed, subject)}, document, findings);
     if (context.json) {
         document["findings"] = findings_json(findings);
         context.output.json(document);

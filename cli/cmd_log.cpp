@@ -62,12 +62,14 @@ void print_log(Output& output, const std::vector<store::SnapshotRecord>& records
         previous = record.id;
         std::string note = base::escape(info.message);
         if (info.kind == store::SnapshotKind::safety) note = output.paint(Colour::dim, "safety: ") + note;
-        for (const std::string& tag : info.tags) note += output.paint(Colour::cyan, fmt::format(" [{}]", base::escape(tag)));
+        for (const std::string& tag : info.tags)
+            note += output.paint(Colour::cyan, fmt::format(" [{}]", base::escape(tag)));
         table.add({names.heads.contains(record.id) ? "*" : "", record.name(), when(info.taken_at, now),
                    std::to_string(info.process_count), base::human_bytes(info.memory_bytes),
                    base::human_bytes(info.layer_bytes), base::human_bytes(record.stored_bytes),
                    info.stall.count() > 0 ? base::human_duration(info.stall) : "-",
-                   jumps ? (info.parent ? names.of(info.parent) : "(start)") : "", std::string(base::trim(note))});
+                   jumps ? (info.parent ? names.of(info.parent) : "(start)") : "",
+                   std::string(base::trim(note))});
     }
     output.table(table);
 }

@@ -44,15 +44,22 @@ std::string change_summary(const std::vector<engine::LayerChange>& changes) {
     for (const engine::LayerChange& change : changes) {
         switch (change.kind) {
             case engine::LayerChange::Kind::create:
-            case engine::LayerChange::Kind::replace: ++written; break;
-            case engine::LayerChange::Kind::metadata: ++metadata; break;
-            case engine::LayerChange::Kind::remove: ++removed; break;
+            case engine::LayerChange::Kind::replace:
+                ++written;
+                break;
+            case engine::LayerChange::Kind::metadata:
+                ++metadata;
+                break;
+            case engine::LayerChange::Kind::remove:
+                ++removed;
+                break;
         }
         bytes += change.bytes;
     }
     std::vector<std::string> parts;
     if (written > 0) {
-        parts.push_back(fmt::format("{} put back ({})", base::counted(written, "file"), base::human_bytes(bytes)));
+        parts.push_back(
+            fmt::format("{} put back ({})", base::counted(written, "file"), base::human_bytes(bytes)));
     }
     if (removed > 0) parts.push_back(fmt::format("{} removed", base::counted(removed, "file")));
     if (metadata > 0) parts.push_back(fmt::format("times or modes of {} put back", metadata));
@@ -101,16 +108,19 @@ int run_rewind(Context& context, const std::vector<std::string>& arguments) {
     context.output.line(fmt::format("{} is back at {} ({}), down for {}",
                                     context.output.paint(Colour::bold, base::escape(parsed.words.front())),
                                     context.output.paint(Colour::bold, result.target.name()),
-                                    base::local_time(result.target.info.taken_at), base::human_duration(result.down)));
-    context.output.line(fmt::format("  {} running; {}", base::counted(result.processes, "process", "processes"),
+                                    base::local_time(result.target.info.taken_at),
+                                    base::human_duration(result.down)));
+    context.output.line(fmt::format("  {} running; {}",
+                                    base::counted(result.processes, "process", "processes"),
                                     change_summary(result.layer_changes)));
     for (const auto& [port, place] : result.new_ports) {
-        context.output.line(fmt::format("  port {} is now published at {}: Docker chose it anew", escape(port), escape(place)));
+        context.output.line(fmt::format("  port {} is now published at {}: Docker chose it anew",
+                                        escape(port), escape(place)));
     }
     if (result.connections_closed) context.output.line("  TCP connections to the outside were closed");
     if (result.safety) {
-        context.output.line(fmt::format("  to undo: cprewind rewind {} --to {}", base::escape(parsed.words.front()),
-                                        result.safety->name()));
+        context.output.line(fmt::format("  to undo: cprewind rewind {} --to {}",
+                                        base::escape(parsed.words.front()), result.safety->name()));
     }
     return exit_done;
 }

@@ -54,8 +54,8 @@ void print_result(Output& output, const engine::SnapResult& result) {
 
 int run_snap(Context& context, const std::vector<std::string>& arguments) {
     po::options_description options;
-    options.add_options()("message,m", po::value<std::string>())("tag", po::value<std::vector<std::string>>())("stop", "")(
-        "via", po::value<std::string>());
+    options.add_options()("message,m", po::value<std::string>())(
+        "tag", po::value<std::vector<std::string>>())("stop", "")("via", po::value<std::string>());
     Parsed parsed = parse_words(arguments, options, 1, 1000, "CONTAINER");
     engine::SnapRequest request;
     request.message = parsed.text("message");
@@ -63,7 +63,8 @@ int run_snap(Context& context, const std::vector<std::string>& arguments) {
     request.via = parse_via(parsed.text("via"));
     if (parsed.has("tag")) request.tags = parsed.values["tag"].as<std::vector<std::string>>();
     if (!request.tags.empty() && parsed.words.size() > 1) {
-        throw base::Error(base::ErrorKind::usage, "--tag names one snapshot, and there are several containers",
+        throw base::Error(base::ErrorKind::usage,
+                          "--tag names one snapshot, and there are several containers",
                           "snap them one by one, or tag afterwards: cprewind tag web@latest TAG");
     }
 
@@ -78,7 +79,8 @@ int run_snap(Context& context, const std::vector<std::string>& arguments) {
     std::optional<base::Error> failed;
     for (const std::string& container : parsed.words) {
         try {
-            engine::SnapResult result = engine::snap(docker, *repository, container, request, progress.report());
+            engine::SnapResult result =
+                engine::snap(docker, *repository, container, request, progress.report());
             progress.clear();
             findings = findings || !result.findings.empty();
             if (!context.json) {

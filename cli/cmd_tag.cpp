@@ -29,7 +29,8 @@ int run_tag(Context& context, const std::vector<std::string>& arguments) {
     if (context.json) {
         context.output.json({{"snapshot", record_json(record)}});
     } else {
-        context.output.line(fmt::format("{} is now also called {}", record.name(), base::escape(parsed.words[1])));
+        context.output.line(
+            fmt::format("{} is now also called {}", record.name(), base::escape(parsed.words[1])));
     }
     return exit_done;
 }

@@ -26,9 +26,11 @@ int run_verify(Context& context, const std::vector<std::string>& arguments) {
     Parsed parsed = parse_words(arguments, po::options_description(), 0, 1, "SNAPSHOT");
     auto repository = open_for_reading(context);
     std::optional<store::SnapshotId> only;
-    if (!parsed.words.empty()) only = repository->resolve(parsed.words.front(), std::chrono::system_clock::now()).id;
+    if (!parsed.words.empty())
+        only = repository->resolve(parsed.words.front(), std::chrono::system_clock::now()).id;
     Progress progress(!context.json);
-    auto report = repository->verify(only, [&](uint64_t done, uint64_t total) { progress.show("verifying", done, total); });
+    auto report = repository->verify(
+        only, [&](uint64_t done, uint64_t total) { progress.show("verifying", done, total); });
     progress.clear();
 
     bool bad = false;

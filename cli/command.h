@@ -14,7 +14,7 @@ enum ExitStatus : int {
     exit_done = 0,
     exit_failed = 1,
     exit_usage = 2,
-    exit_findings = 3,  // done, and the evidence or the repository has something to say
+    exit_findings = 3,   // done, and the evidence or the repository has something to say
     exit_different = 1,  // diff: as diff(1) has it,
     exit_diff_trouble = 2,
 };

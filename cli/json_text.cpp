@@ -15,7 +15,8 @@ void put_bytes(Json& object, const std::string& key, std::string_view bytes) {
 }
 
 void put_bytes(Json& object, const std::string& key, const std::vector<std::string>& items) {
-    bool clean = std::all_of(items.begin(), items.end(), [](const std::string& s) { return base::is_utf8(s); });
+    bool clean =
+        std::all_of(items.begin(), items.end(), [](const std::string& s) { return base::is_utf8(s); });
     Json texts = Json::array();
     Json encoded = Json::array();
     for (const std::string& item : items) {
@@ -43,11 +44,13 @@ void print_findings(Output& output, const images::Findings& findings) {
     for (const images::Finding& finding : findings) {
         std::string where = base::escape(finding.file);
         if (finding.offset) where += fmt::format(" at byte {}", *finding.offset);
-        output.line(fmt::format("{} {}{}{}", output.paint(Colour::yellow, images::name_of(finding.kind)), where,
-                                where.empty() ? "" : ": ", base::escape(finding.message)));
+        output.line(fmt::format("{} {}{}{}", output.paint(Colour::yellow, images::name_of(finding.kind)),
+                                where, where.empty() ? "" : ": ", base::escape(finding.message)));
     }
 }
 
-std::string hex_number(uint64_t value) { return fmt::format("{:#x}", value); }
+std::string hex_number(uint64_t value) {
+    return fmt::format("{:#x}", value);
+}
 
 }  // namespace cprewind::cli

@@ -1,4 +1,5 @@
-// Bytes from the evidence as JSON: text where it is UTF-8; else the text with escapes, and the bytes in base64 beside it.
+// Bytes from the evidence as JSON: text where it is UTF-8; else the text with escapes, and the bytes in
+// base64 beside it.
 #pragma once
 
 #include <string>
@@ -13,7 +14,8 @@ namespace cprewind::cli {
 // object[key] = text, object[key + "_base64"] = null or base64. Both fields are always there.
 void put_bytes(Json& object, const std::string& key, std::string_view bytes);
 
-// A list of strings whose items may be any bytes: items are strings; `key`_base64 is null or the list in base64.
+// A list of strings whose items may be any bytes: items are strings; `key`_base64 is null or the list in
+// base64.
 void put_bytes(Json& object, const std::string& key, const std::vector<std::string>& items);
 
 Json findings_json(const images::Findings& findings);

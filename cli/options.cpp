@@ -19,8 +19,8 @@ std::vector<std::string> long_names(const po::options_description& options) {
 
 }  // namespace
 
-Parsed parse_words(const std::vector<std::string>& arguments, const po::options_description& options, size_t least,
-                   size_t most, const std::string& what) {
+Parsed parse_words(const std::vector<std::string>& arguments, const po::options_description& options,
+                   size_t least, size_t most, const std::string& what) {
     Parsed parsed;
     try {
         namespace style = po::command_line_style;
@@ -47,7 +47,8 @@ Parsed parse_words(const std::vector<std::string>& arguments, const po::options_
         throw Error(ErrorKind::usage, fmt::format("{} is missing", what));
     }
     if (parsed.words.size() > most) {
-        throw Error(ErrorKind::usage, fmt::format("'{}' is one word too many", base::escape(parsed.words[most])));
+        throw Error(ErrorKind::usage,
+                    fmt::format("'{}' is one word too many", base::escape(parsed.words[most])));
     }
     return parsed;
 }
@@ -56,7 +57,8 @@ engine::Via parse_via(const std::string& text) {
     if (text.empty() || text == "auto") return engine::Via::automatic;
     if (text == "runtime") return engine::Via::runtime;
     if (text == "api") return engine::Via::api;
-    throw Error(ErrorKind::usage, fmt::format("--via is '{}'; it takes auto, runtime or api", base::escape(text)));
+    throw Error(ErrorKind::usage,
+                fmt::format("--via is '{}'; it takes auto, runtime or api", base::escape(text)));
 }
 
 }  // namespace cprewind::cli

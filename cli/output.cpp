@@ -16,13 +16,20 @@ namespace {
 
 const char* sequence_of(Colour colour) {
     switch (colour) {
-        case Colour::plain: return "";
-        case Colour::bold: return "\x1b[1m";
-        case Colour::dim: return "\x1b[2m";
-        case Colour::red: return "\x1b[31m";
-        case Colour::green: return "\x1b[32m";
-        case Colour::yellow: return "\x1b[33m";
-        case Colour::cyan: return "\x1b[36m";
+        case Colour::plain:
+            return "";
+        case Colour::bold:
+            return "\x1b[1m";
+        case Colour::dim:
+            return "\x1b[2m";
+        case Colour::red:
+            return "\x1b[31m";
+        case Colour::green:
+            return "\x1b[32m";
+        case Colour::yellow:
+            return "\x1b[33m";
+        case Colour::cyan:
+            return "\x1b[36m";
     }
     return "";
 }

@@ -24,9 +24,10 @@ std::string draw(const std::string& doing, uint64_t done, uint64_t total, steady
     bar.resize(k_width, '.');
     std::string rate;
     if (seconds > 0.2 && done > 0) {
-        rate = fmt::format("  {}/s, {} left", base::human_bytes(static_cast<uint64_t>(static_cast<double>(done) / seconds)),
-                           base::human_duration(std::chrono::nanoseconds(
-                               static_cast<int64_t>(seconds * (1 / part - 1) * 1e9))));
+        rate = fmt::format(
+            "  {}/s, {} left", base::human_bytes(static_cast<uint64_t>(static_cast<double>(done) / seconds)),
+            base::human_duration(
+                std::chrono::nanoseconds(static_cast<int64_t>(seconds * (1 / part - 1) * 1e9))));
     }
     return fmt::format("{} [{}] {:3.0f} % of {}{}", doing, bar, part * 100, base::human_bytes(total), rate);
 }

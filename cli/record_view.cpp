@@ -9,7 +9,9 @@ namespace cprewind::cli {
 
 Json record_json(const store::SnapshotRecord& record) {
     const store::SnapshotInfo& info = record.info;
-    auto milliseconds = [](std::chrono::nanoseconds d) { return std::chrono::duration<double, std::milli>(d).count(); };
+    auto milliseconds = [](std::chrono::nanoseconds d) {
+        return std::chrono::duration<double, std::milli>(d).count();
+    };
     Json object;
     object["id"] = record.id;
     object["name"] = record.name();
@@ -36,8 +38,9 @@ Json record_json(const store::SnapshotRecord& record) {
 }
 
 std::string record_content(const store::SnapshotRecord& record) {
-    return fmt::format("{}, {} of memory, {} of files", base::counted(record.info.process_count, "process", "processes"),
-                       base::human_bytes(record.info.memory_bytes), base::human_bytes(record.info.layer_bytes));
+    return fmt::format(
+        "{}, {} of memory, {} of files", base::counted(record.info.process_count, "process", "processes"),
+        base::human_bytes(record.info.memory_bytes), base::human_bytes(record.info.layer_bytes));
 }
 
 std::string when(base::WallTime time, base::WallTime now) {

@@ -27,9 +27,10 @@ Subject open_directory(const std::string& path) {
     subject.files = std::make_unique<images::DirectorySource>(path);
     subject.images = std::make_unique<images::DirectorySource>(path);
     if (!images::is_checkpoint(*subject.images)) {
-        throw Error(ErrorKind::not_found,
-                    fmt::format("{} holds no checkpoint: neither inventory.img nor pstree.img is there", path),
-                    "name the directory in which CRIU's .img files lie");
+        throw Error(
+            ErrorKind::not_found,
+            fmt::format("{} holds no checkpoint: neither inventory.img nor pstree.img is there", path),
+            "name the directory in which CRIU's .img files lie");
     }
     return subject;
 }
@@ -43,7 +44,8 @@ Subject open_snapshot(const Context& context, const std::string& reference) {
     } catch (const Error& error) {
         std::error_code ignored;
         if (error.kind() != ErrorKind::not_found || !fs::is_directory(reference, ignored)) throw;
-        throw Error(error.kind(), error.message(), fmt::format("or do you mean the directory ./{}?", reference));
+        throw Error(error.kind(), error.message(),
+                    fmt::format("or do you mean the directory ./{}?", reference));
     }
     subject.name = subject.record->name();
     subject.files = repository->open(*subject.record);

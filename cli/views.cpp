@@ -37,7 +37,9 @@ std::string state_text(images::ProcessState state, uint32_t exit_code) {
                                    : fmt::format("zombie (exit {})", exit_code >> 8 & 0xff);
 }
 
-bool wanted(const ViewRequest& request, images::DumpPid pid) { return !request.pid || *request.pid == pid.value; }
+bool wanted(const ViewRequest& request, images::DumpPid pid) {
+    return !request.pid || *request.pid == pid.value;
+}
 
 Json statistics_json(const std::optional<images::DumpStatistics>& statistics) {
     if (!statistics) return {};
@@ -58,10 +60,10 @@ void print_overview(Output& output, const Subject& subject, const inspect::Overv
     output.line(output.paint(Colour::bold, subject.name));
     if (subject.record) {
         const store::SnapshotInfo& info = subject.record->info;
-        row("container", fmt::format("{} ({}) of image {}", escape(info.container_name), info.container_id.substr(0, 12),
-                                     escape(info.container_image)));
-        row("taken", fmt::format("{}, with {} and CRIU {}", base::local_time(info.taken_at), escape(info.engine),
-                                 escape(info.criu)));
+        row("container", fmt::format("{} ({}) of image {}", escape(info.container_name),
+                                     info.container_id.substr(0, 12), escape(info.container_image)));
+        row("taken", fmt::format("{}, with {} and CRIU {}", base::local_time(info.taken_at),
+                                 escape(info.engine), escape(info.criu)));
         if (info.stall.count() > 0) row("stood still", base::human_duration(info.stall));
         if (!info.message.empty()) row("note", escape(info.message));
         row("stored", fmt::format("{} of {}", base::human_bytes(subject.record->stored_bytes),
@@ -75,8 +77,10 @@ void print_overview(Output& output, const Subject& subject, const inspect::Overv
                               base::human_bytes(view.mapped_bytes)));
     std::vector<std::string> kinds;
     for (const auto& [kind, count] : view.files_by_kind) kinds.push_back(fmt::format("{} {}", count, kind));
-    row("open files", fmt::format("{}{}", view.open_files, kinds.empty() ? "" : ": " + base::join(kinds, ", ")));
-    row("sockets", fmt::format("{} listening, {} established", view.listening_sockets, view.established_sockets));
+    row("open files",
+        fmt::format("{}{}", view.open_files, kinds.empty() ? "" : ": " + base::join(kinds, ", ")));
+    row("sockets",
+        fmt::format("{} listening, {} established", view.listening_sockets, view.established_sockets));
     row("mounts", std::to_string(view.mounts));
     if (subject.layer) {
         uint64_t bytes = 0;
@@ -147,9 +151,9 @@ void show_ps(Context& context, const ViewRequest& request, Json& document, image
     for (const inspect::PsRow& row : view.rows) {
         if (!wanted(request, row.pid)) continue;
         if (!context.json) {
-            table.add({std::to_string(row.pid.value), std::to_string(row.ppid.value), state_text(row.state, row.exit_code),
-                       row.uid ? std::to_string(*row.uid) : "-", std::to_string(row.threads),
-                       base::human_bytes(row.resident_bytes),
+            table.add({std::to_string(row.pid.value), std::to_string(row.ppid.value),
+                       state_text(row.state, row.exit_code), row.uid ? std::to_string(*row.uid) : "-",
+                       std::to_string(row.threads), base::human_bytes(row.resident_bytes),
                        // A hostile tree can be deep; the screen is not.
                        std::string(2 * std::min<uint32_t>(row.depth, 40), ' ') + command_line(row)});
             continue;
@@ -183,7 +187,8 @@ void show_fds(Context& context, const ViewRequest& request, Json& document, imag
     for (const inspect::FdRow& row : inspect::list_fds(request.subject.checkpoint)) {
         if (!wanted(request, row.pid)) continue;
         if (!context.json) {
-            table.add({std::to_string(row.pid.value), escape(row.comm), std::to_string(row.fd), images::name_of(row.kind),
+            table.add({std::to_string(row.pid.value), escape(row.comm), std::to_string(row.fd),
+                       images::name_of(row.kind),
                        inspect::flag_names(row.flags) + (row.close_on_exec ? ",cloexec" : ""),
                        row.position ? std::to_string(*row.position) : "-",
                        escape(row.target) + (row.deleted ? " (deleted)" : "")});
@@ -214,20 +219,22 @@ void show_fds(Context& context, const ViewRequest& request, Json& document, imag
 namespace {
 
 Json counts_json(const inspect::PageCounts& counts) {
-    return {{"present", counts.present}, {"zero", counts.zero}, {"file", counts.file}, {"absent", counts.absent}};
+    return {
+        {"present", counts.present}, {"zero", counts.zero}, {"file", counts.file}, {"absent", counts.absent}};
 }
 
 void print_process_memory(Output& output, const inspect::ProcessMemory& process) {
-    output.line(output.paint(Colour::bold, fmt::format("{} {}: {} mapped, {} in the dump", process.pid.value,
-                                                       escape(process.comm), base::human_bytes(process.mapped_bytes),
-                                                       base::human_bytes(process.dumped_bytes))));
+    output.line(output.paint(
+        Colour::bold,
+        fmt::format("{} {}: {} mapped, {} in the dump", process.pid.value, escape(process.comm),
+                    base::human_bytes(process.mapped_bytes), base::human_bytes(process.dumped_bytes))));
     Table table({"range", "prot", "kind", "size", "dumped", "zero", "in file", "absent", "path"});
     table.right({3, 4, 5, 6, 7});
     for (const inspect::MemRow& row : process.rows) {
-        table.add({fmt::format("{:012x}-{:012x}", row.start, row.end), row.protection, images::name_of(row.kind),
-                   base::human_bytes(row.end - row.start), base::human_bytes(row.dumped_bytes),
-                   std::to_string(row.pages.zero), std::to_string(row.pages.file), std::to_string(row.pages.absent),
-                   escape(row.path)});
+        table.add({fmt::format("{:012x}-{:012x}", row.start, row.end), row.protection,
+                   images::name_of(row.kind), base::human_bytes(row.end - row.start),
+                   base::human_bytes(row.dumped_bytes), std::to_string(row.pages.zero),
+                   std::to_string(row.pages.file), std::to_string(row.pages.absent), escape(row.path)});
     }
     output.table(table);
 }
@@ -285,8 +292,9 @@ void show_files(Context& context, const ViewRequest& request, Json& document, im
             std::string arrow = !entry.link_target.empty()    ? " -> " + escape(entry.link_target)
                                 : !entry.hard_link_to.empty() ? " = /" + escape(entry.hard_link_to)
                                                               : "";
-            table.add({type, fmt::format("{:04o}", entry.mode), std::to_string(entry.uid), std::to_string(entry.gid),
-                       std::to_string(entry.size), base::local_time(modified), "/" + escape(entry.path) + arrow});
+            table.add({type, fmt::format("{:04o}", entry.mode), std::to_string(entry.uid),
+                       std::to_string(entry.gid), std::to_string(entry.size), base::local_time(modified),
+                       "/" + escape(entry.path) + arrow});
             continue;
         }
         Json item;

@@ -1,4 +1,5 @@
-// The views of `inspect`: each takes a subject and shows one side of it, as text or as JSON, from the same structs.
+// The views of `inspect`: each takes a subject and shows one side of it, as text or as JSON, from the same
+// structs.
 #pragma once
 
 #include <cstdint>

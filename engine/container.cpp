@@ -21,7 +21,8 @@ namespace fs = std::filesystem;
 // The string at a JSON pointer, or empty: Docker leaves out what does not apply, and versions differ.
 std::string text_at(const json& document, const char* pointer) {
     json::json_pointer p(pointer);
-    return document.contains(p) && document.at(p).is_string() ? document.at(p).get<std::string>() : std::string();
+    return document.contains(p) && document.at(p).is_string() ? document.at(p).get<std::string>()
+                                                              : std::string();
 }
 
 bool flag_at(const json& document, const char* pointer) {
@@ -50,7 +51,8 @@ std::map<std::string, std::string> published_ports(const json& document) {
             if (!binding.is_object()) continue;
             std::string host = text_at(binding, "/HostIp");
             bool v6 = host.find(':') != std::string::npos;
-            places.push_back(fmt::format("{}:{}", v6 ? "[" + host + "]" : host, text_at(binding, "/HostPort")));
+            places.push_back(
+                fmt::format("{}:{}", v6 ? "[" + host + "]" : host, text_at(binding, "/HostPort")));
         }
         if (!places.empty()) ports[port] = base::join(places, ", ");
     }
@@ -63,7 +65,8 @@ std::string decode_octal(std::string_view text) {
     for (size_t i = 0; i < text.size(); ++i) {
         auto digit = [&](size_t k) { return text[i + k] >= '0' && text[i + k] <= '7'; };
         if (text[i] == '\\' && i + 3 < text.size() && digit(1) && digit(2) && digit(3)) {
-            out += static_cast<char>((text[i + 1] - '0') * 64 + (text[i + 2] - '0') * 8 + (text[i + 3] - '0'));
+            out +=
+                static_cast<char>((text[i + 1] - '0') * 64 + (text[i + 2] - '0') * 8 + (text[i + 3] - '0'));
             i += 3;
         } else {
             out += text[i];
@@ -92,7 +95,8 @@ std::optional<std::string> option_in(std::string_view options, std::string_view 
 
 uint64_t resident_bytes(pid_t pid) {
     try {
-        // "size resident shared …" in pages: what has pages of its own and what is shared, file pages included.
+        // "size resident shared …" in pages: what has pages of its own and what is shared, file pages
+        // included.
         auto fields = base::split(base::read_file(fmt::format("/proc/{}/statm", pid)), ' ');
         return fields.size() > 1 ? base::parse_number(fields[1]).value_or(0) * 4096 : 0;
     } catch (const Error&) {
@@ -122,9 +126,11 @@ Container find_container(DockerClient& docker, const std::string& name) {
     container.ports = published_ports(raw);
     container.log_path = text_at(raw, "/LogPath");
     container.upper_directory = text_at(raw, "/GraphDriver/Data/UpperDir");
-    bool hex = container.id.size() == 64 && container.id.find_first_not_of("0123456789abcdef") == std::string::npos;
+    bool hex =
+        container.id.size() == 64 && container.id.find_first_not_of("0123456789abcdef") == std::string::npos;
     if (!hex || container.name.empty()) {
-        throw Error(ErrorKind::failed, fmt::format("Docker's description of '{}' has no usable Id and Name", name),
+        throw Error(ErrorKind::failed,
+                    fmt::format("Docker's description of '{}' has no usable Id and Name", name),
                     "is the socket really Docker's?");
     }
     return container;
@@ -148,8 +154,8 @@ std::optional<std::string> root_overlay_option(std::string_view mountinfo, std::
 std::optional<fs::path> find_writable_layer(const Container& container) {
     std::error_code ignored;
     if (container.running && container.init_pid > 0) {
-        auto upper = root_overlay_option(base::read_file(fmt::format("/proc/{}/mountinfo", container.init_pid)),
-                                         "upperdir");
+        auto upper = root_overlay_option(
+            base::read_file(fmt::format("/proc/{}/mountinfo", container.init_pid)), "upperdir");
         if (upper && upper->starts_with('/') && fs::is_directory(*upper, ignored)) return fs::path(*upper);
         if (!upper && container.upper_directory.empty()) {
             throw Error(ErrorKind::unsupported,
@@ -166,8 +172,9 @@ std::optional<fs::path> find_writable_layer(const Container& container) {
 }
 
 std::optional<RuntimeHandle> find_runtime(DockerClient& docker, const Container& container) {
-    // containerd's shim calls the runtime with --root <exec-root>/runtime-<something>/<namespace>; under dockerd that is
-    // runtime-runc/moby whatever name the runtime is registered under (seen on 26.1 and 28.5).
+    // containerd's shim calls the runtime with --root <exec-root>/runtime-<something>/<namespace>; under
+    // dockerd that is runtime-runc/moby whatever name the runtime is registered under (seen on 26.1
+    // and 28.5).
     std::error_code ignored;
     for (const fs::directory_entry& entry : fs::directory_iterator("/run/docker", ignored)) {
         if (!entry.path().filename().string().starts_with("runtime-")) continue;
@@ -190,7 +197,8 @@ std::vector<pid_t> processes_of(const Container& container) {
         auto pid = base::parse_number(entry->d_name);
         if (!pid) continue;
         try {
-            if (base::read_file(fmt::format("/proc/{}/cgroup", *pid)).find(container.id) != std::string::npos) {
+            if (base::read_file(fmt::format("/proc/{}/cgroup", *pid)).find(container.id) !=
+                std::string::npos) {
                 pids.push_back(static_cast<pid_t>(*pid));
             }
         } catch (const Error&) {

@@ -1,4 +1,5 @@
-// One container as Docker and the kernel describe it: everything `snap` and `rewind` must know before they touch it.
+// One container as Docker and the kernel describe it: everything `snap` and `rewind` must know before they
+// touch it.
 #pragma once
 
 #include <sys/types.h>
@@ -17,27 +18,27 @@ namespace cprewind::engine {
 struct Container {
     std::string id;
     std::string name;
-    std::string image;       // as the user named it
-    bool running = false;    // also true while paused
+    std::string image;     // as the user named it
+    bool running = false;  // also true while paused
     bool paused = false;
     bool restarting = false;
-    pid_t init_pid = 0;      // host pid of the container's pid 1
+    pid_t init_pid = 0;  // host pid of the container's pid 1
     bool terminal = false;
     bool auto_remove = false;
-    std::string runtime;     // the name it was created with
+    std::string runtime;  // the name it was created with
     std::string network_mode;
-    std::string ip_address;  // of the first network that has one
+    std::string ip_address;                    // of the first network that has one
     std::map<std::string, std::string> ports;  // "6379/tcp" -> "0.0.0.0:32768, [::]:32768", published ones
     std::string log_path;
     std::string upper_directory;  // GraphDriver's, overlay2 only; else empty
-    nlohmann::json raw;      // Docker's whole answer
+    nlohmann::json raw;           // Docker's whole answer
 };
 
 // Errors: see DockerClient::inspect_container.
 Container find_container(DockerClient& docker, const std::string& name);
 
-// The writable layer: the `upperdir=` of the overlay that is the container's root, which holds for overlay2 and for
-// containerd's snapshotters. For a container that is not running, GraphDriver's word, or nothing.
+// The writable layer: the `upperdir=` of the overlay that is the container's root, which holds for overlay2
+// and for containerd's snapshotters. For a container that is not running, GraphDriver's word, or nothing.
 // Errors: unsupported when the root is no overlay (storage driver btrfs, zfs, vfs …).
 std::optional<std::filesystem::path> find_writable_layer(const Container& container);
 
@@ -47,7 +48,8 @@ struct RuntimeHandle {
     std::string root;    // its --root for this container
 };
 
-// Nothing when the container's runtime keeps no runc state that we can see (crun, gVisor, Kata, another exec-root).
+// Nothing when the container's runtime keeps no runc state that we can see (crun, gVisor, Kata, another
+// exec-root).
 std::optional<RuntimeHandle> find_runtime(DockerClient& docker, const Container& container);
 
 // Host pids of all processes of the container, by its control group.
@@ -56,7 +58,8 @@ std::vector<pid_t> processes_of(const Container& container);
 // What a dump of the container will take, estimated from the resident memory of its processes.
 uint64_t estimate_dump_bytes(const std::vector<pid_t>& processes);
 
-// For tests: the value of `key` in a mountinfo line's super options for the mount at "/", octal escapes decoded.
+// For tests: the value of `key` in a mountinfo line's super options for the mount at "/", octal escapes
+// decoded.
 std::optional<std::string> root_overlay_option(std::string_view mountinfo, std::string_view key);
 
 }  // namespace cprewind::engine

@@ -14,8 +14,8 @@ struct CriuCause {
     std::string line;    // the log's own line that says so
 };
 
-// The first error of the log that tells something, explained when it is one of those we know, else in CRIU's words.
-// Nothing when the log holds no error.
+// The first error of the log that tells something, explained when it is one of those we know, else in CRIU's
+// words. Nothing when the log holds no error.
 std::optional<CriuCause> explain_criu_log(std::string_view log);
 
 // The lines of the log that begin an error, at most `most`, without CRIU's time stamps.

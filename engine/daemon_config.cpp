@@ -32,9 +32,10 @@ json parse_config(const std::string& text, const std::string& file_name) {
     try {
         document = json::parse(text);
     } catch (const json::parse_error& error) {
-        throw Error(ErrorKind::failed,
-                    fmt::format("{} is not JSON: {}", file_name, place_of(text, error.byte > 0 ? error.byte - 1 : 0)),
-                    "mend it (dockerd --validate tells more), then run this again; nothing was changed");
+        throw Error(
+            ErrorKind::failed,
+            fmt::format("{} is not JSON: {}", file_name, place_of(text, error.byte > 0 ? error.byte - 1 : 0)),
+            "mend it (dockerd --validate tells more), then run this again; nothing was changed");
     }
     if (!document.is_object()) {
         throw Error(ErrorKind::failed, fmt::format("{} holds JSON, but no object", file_name),
@@ -65,10 +66,12 @@ ConfigChange register_runtime(const std::string& text, const std::string& runtim
                                 ? document["default-runtime"].get<std::string>()
                                 : "runc";
         if (other != "runc" && other != k_runtime_name) {
-            throw Error(ErrorKind::failed,
-                        fmt::format("{} makes '{}' the default runtime, and cprewind's runtime stands on runc",
-                                    file_name, base::escape(other)),
-                        "run setup without --default-runtime and choose per container: docker run --runtime cprewind");
+            throw Error(
+                ErrorKind::failed,
+                fmt::format("{} makes '{}' the default runtime, and cprewind's runtime stands on runc",
+                            file_name, base::escape(other)),
+                "run setup without --default-runtime and choose per container: docker run --runtime "
+                "cprewind");
         }
         document["default-runtime"] = k_runtime_name;
     }

@@ -38,8 +38,10 @@ std::string find_socket() {
     if (host == nullptr || *host == '\0') return "/var/run/docker.sock";
     std::string_view text(host);
     if (text.starts_with("unix://")) return std::string(text.substr(7));
-    throw Error(ErrorKind::unsupported, fmt::format("DOCKER_HOST is {}, which is not a Unix socket", base::escape(text)),
-                "cprewind must run on the container's own host: set DOCKER_HOST=unix:///var/run/docker.sock there");
+    throw Error(
+        ErrorKind::unsupported,
+        fmt::format("DOCKER_HOST is {}, which is not a Unix socket", base::escape(text)),
+        "cprewind must run on the container's own host: set DOCKER_HOST=unix:///var/run/docker.sock there");
 }
 
 // The minor of "1.51", or 0.
@@ -76,9 +78,9 @@ DockerClient::DockerClient() : socket_(find_socket()), curl_(curl_easy_init()) {
     unsigned spoken = std::min(newest, k_newest_minor);
     if (newest < k_oldest_minor || oldest > k_newest_minor) {
         throw Error(ErrorKind::unsupported,
-                    fmt::format("Docker {} speaks API {} to {}, cprewind speaks 1.{} to 1.{}", version_.engine,
-                                text_field(version, "MinAPIVersion"), text_field(version, "ApiVersion"), k_oldest_minor,
-                                k_newest_minor),
+                    fmt::format("Docker {} speaks API {} to {}, cprewind speaks 1.{} to 1.{}",
+                                version_.engine, text_field(version, "MinAPIVersion"),
+                                text_field(version, "ApiVersion"), k_oldest_minor, k_newest_minor),
                     newest < k_oldest_minor ? "use Docker 20.10 or newer" : "use a newer cprewind");
     }
     version_.api = fmt::format("1.{}", spoken);
@@ -86,7 +88,9 @@ DockerClient::DockerClient() : socket_(find_socket()), curl_(curl_easy_init()) {
     prefix_ = "/v" + version_.api;
 }
 
-DockerClient::~DockerClient() { curl_easy_cleanup(curl_); }
+DockerClient::~DockerClient() {
+    curl_easy_cleanup(curl_);
+}
 
 DockerClient::Answer DockerClient::request(std::string_view method, const std::string& path,
                                            const std::optional<json>& body, seconds limit) {
@@ -117,7 +121,8 @@ DockerClient::Answer DockerClient::request(std::string_view method, const std::s
     if (code == CURLE_OK) return answer;
 
     if (code == CURLE_COULDNT_CONNECT) {
-        if (connect_errno == EACCES || (::access(socket_.c_str(), F_OK) == 0 && ::access(socket_.c_str(), W_OK) != 0)) {
+        if (connect_errno == EACCES ||
+            (::access(socket_.c_str(), F_OK) == 0 && ::access(socket_.c_str(), W_OK) != 0)) {
             throw Error(ErrorKind::permission, fmt::format("not allowed to use Docker's socket {}", socket_),
                         "run cprewind as root");
         }
@@ -141,7 +146,8 @@ json DockerClient::call(std::string_view method, const std::string& path, std::s
         ErrorKind kind = answer.status == 404   ? ErrorKind::not_found
                          : answer.status == 409 ? ErrorKind::busy
                                                 : ErrorKind::failed;
-        throw Error(kind, fmt::format("cannot {}: Docker says: {}", doing, base::escape(message_in(answer.body))));
+        throw Error(kind,
+                    fmt::format("cannot {}: Docker says: {}", doing, base::escape(message_in(answer.body))));
     }
     if (answer.body.empty()) return json();
     json parsed = json::parse(answer.body, nullptr, false);
@@ -152,14 +158,19 @@ json DockerClient::call(std::string_view method, const std::string& path, std::s
     return parsed;
 }
 
-json DockerClient::info() { return call("GET", "/info", "ask Docker about its host"); }
+json DockerClient::info() {
+    return call("GET", "/info", "ask Docker about its host");
+}
 
-json DockerClient::containers() { return call("GET", "/containers/json?all=1", "list containers"); }
+json DockerClient::containers() {
+    return call("GET", "/containers/json?all=1", "list containers");
+}
 
 json DockerClient::inspect_container(const std::string& name) {
     // A name goes into a URL: anything that no container can be called is not found, without asking.
-    bool plausible = !name.empty() && name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                                             "0123456789_.-") == std::string::npos;
+    bool plausible = !name.empty() && name.find_first_not_of(
+                                          "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                          "0123456789_.-") == std::string::npos;
     if (plausible) {
         try {
             return call("GET", "/containers/" + name + "/json", "inspect " + name);
@@ -169,7 +180,8 @@ json DockerClient::inspect_container(const std::string& name) {
     }
     std::vector<std::string> names;
     for (const json& container : containers()) {
-        for (const json& n : container.value("Names", json::array())) names.push_back(n.get<std::string>().substr(1));
+        for (const json& n : container.value("Names", json::array()))
+            names.push_back(n.get<std::string>().substr(1));
     }
     std::string hint = base::did_you_mean(name, names);
     if (hint.empty()) hint = names.empty() ? "there are no containers here" : "docker ps -a lists them";
@@ -185,15 +197,17 @@ void DockerClient::unpause(const std::string& id) {
     if (answer.status < 400) return;
     std::string message = message_in(answer.body);
     if (message.find("is not paused") != std::string::npos) return;
-    throw Error(ErrorKind::failed,
-                fmt::format("cannot resume container {}: Docker says: {}", id.substr(0, 12), base::escape(message)),
-                fmt::format("resume it by hand: docker unpause {}", id.substr(0, 12)));
+    throw Error(
+        ErrorKind::failed,
+        fmt::format("cannot resume container {}: Docker says: {}", id.substr(0, 12), base::escape(message)),
+        fmt::format("resume it by hand: docker unpause {}", id.substr(0, 12)));
 }
 
 void DockerClient::kill(const std::string& id) {
     std::string doing = "stop container " + id.substr(0, 12);
-    // `stop` rather than `kill`, since it marks the container as stopped on purpose: no restart policy brings it back.
-    // Without the signal (API 1.42 has it) Docker waits t seconds between its stop signal and SIGKILL.
+    // `stop` rather than `kill`, since it marks the container as stopped on purpose: no restart policy brings
+    // it back. Without the signal (API 1.42 has it) Docker waits t seconds between its stop signal and
+    // SIGKILL.
     Answer answer = request("POST", "/containers/" + id + "/stop?t=0&signal=SIGKILL", {}, k_long);
     if (answer.status >= 400) {
         throw Error(ErrorKind::failed,
@@ -209,7 +223,8 @@ void DockerClient::start(const std::string& id, const std::optional<std::string>
 
 void DockerClient::checkpoint(const std::string& id, const std::string& name, const std::string& directory) {
     json body = {{"CheckpointID", name}, {"CheckpointDir", directory}, {"Exit", false}};
-    call("POST", "/containers/" + id + "/checkpoints", "checkpoint container " + id.substr(0, 12), body, k_long);
+    call("POST", "/containers/" + id + "/checkpoints", "checkpoint container " + id.substr(0, 12), body,
+         k_long);
 }
 
 }  // namespace cprewind::engine

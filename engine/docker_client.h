@@ -1,8 +1,8 @@
 // The Docker Engine's API over its Unix socket: the few calls we make, each answer checked.
 //
-// Reference: the Engine API as of 1.41 (Docker 20.10) to 1.52; paths and fields used here are the same in all of them.
-// Errors: unavailable (nobody listens, with how to start it), permission, not_found (with near names), and for all else
-// `failed` with the daemon's own words.
+// Reference: the Engine API as of 1.41 (Docker 20.10) to 1.52; paths and fields used here are the same in all
+// of them. Errors: unavailable (nobody listens, with how to start it), permission, not_found (with near
+// names), and for all else `failed` with the daemon's own words.
 #pragma once
 
 #include <chrono>
@@ -16,8 +16,8 @@
 namespace cprewind::engine {
 
 struct EngineVersion {
-    std::string engine;       // "28.5.2"
-    std::string api;          // spoken with this daemon: "1.51"
+    std::string engine;  // "28.5.2"
+    std::string api;     // spoken with this daemon: "1.51"
     bool experimental = false;
     unsigned major() const;
 };
@@ -54,8 +54,8 @@ class DockerClient {
         long status = 0;
         std::string body;
     };
-    Answer request(std::string_view method, const std::string& path, const std::optional<nlohmann::json>& body,
-                   std::chrono::seconds limit);
+    Answer request(std::string_view method, const std::string& path,
+                   const std::optional<nlohmann::json>& body, std::chrono::seconds limit);
     // Like request, but a status of 400 and more is an Error that begins with `doing` ("pause web").
     nlohmann::json call(std::string_view method, const std::string& path, std::string_view doing,
                         const std::optional<nlohmann::json>& body = {},

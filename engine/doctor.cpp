@@ -71,8 +71,9 @@ Check check_criu() {
     utsname name{};
     ::uname(&name);
     auto kernel = base::split(name.release, '.');
-    bool new_sockets = kernel.size() > 1 && (base::parse_number(kernel[0]).value_or(0) > 6 ||
-                                             (kernel[0] == "6" && base::parse_number(kernel[1]).value_or(0) >= 16));
+    bool new_sockets =
+        kernel.size() > 1 && (base::parse_number(kernel[0]).value_or(0) > 6 ||
+                              (kernel[0] == "6" && base::parse_number(kernel[1]).value_or(0) >= 16));
     if (new_sockets && (major < 4 || (major == 4 && minor < 2))) {
         check.verdict = Verdict::limited;
         check.remedy = "on kernel 6.16 and newer it cannot dump sockets: install CRIU 4.2 or newer";
@@ -81,8 +82,10 @@ Check check_criu() {
 }
 
 Check check_capability() {
-    Check check{"capabilities", Verdict::good, "all that matter", "without CAP_SYS_RESOURCE only root's processes can "
-                "be dumped", ""};
+    Check check{"capabilities", Verdict::good, "all that matter",
+                "without CAP_SYS_RESOURCE only root's processes can "
+                "be dumped",
+                ""};
     std::string status = base::read_file("/proc/self/status");
     size_t at = status.find("CapEff:");
     uint64_t effective = at == std::string::npos ? 0 : std::stoull(status.substr(at + 7), nullptr, 16);
@@ -97,7 +100,8 @@ Check check_capability() {
 Check check_cgroups() {
     struct statfs st {};
     bool v2 = ::statfs("/sys/fs/cgroup", &st) == 0 && st.f_type == CGROUP2_SUPER_MAGIC;
-    return {"control groups", Verdict::good, v2 ? "v2" : "v1", "pausing a container is their work; both kinds do", ""};
+    return {"control groups", Verdict::good, v2 ? "v2" : "v1",
+            "pausing a container is their work; both kinds do", ""};
 }
 
 void check_engine(DockerClient& docker, std::vector<Check>& checks) {
@@ -108,8 +112,10 @@ void check_engine(DockerClient& docker, std::vector<Check>& checks) {
 
     bool registered = info.contains("Runtimes") && info["Runtimes"].contains(k_runtime_name);
     std::string default_runtime = info.value("DefaultRuntime", "");
-    Check runtime{"cprewind runtime", Verdict::good, "", "containers created under it can be rewound in place, on every "
-                  "Docker", ""};
+    Check runtime{"cprewind runtime", Verdict::good, "",
+                  "containers created under it can be rewound in place, on every "
+                  "Docker",
+                  ""};
     if (registered) {
         std::string path = info["Runtimes"][k_runtime_name].value("path", "");
         runtime.found = fmt::format("registered: {}{}", path,
@@ -127,19 +133,22 @@ void check_engine(DockerClient& docker, std::vector<Check>& checks) {
     checks.push_back(runtime);
 
     bool broken = version.major() >= 28;
-    checks.push_back({"Docker's own restore", broken ? Verdict::limited : Verdict::good,
-                      broken ? fmt::format("broken in {} except for --network host", version.engine) : "works",
-                      "the way back for containers that were not created under cprewind's runtime",
-                      broken ? "create containers with --runtime cprewind, or: cprewind setup --default-runtime" : ""});
+    checks.push_back(
+        {"Docker's own restore", broken ? Verdict::limited : Verdict::good,
+         broken ? fmt::format("broken in {} except for --network host", version.engine) : "works",
+         "the way back for containers that were not created under cprewind's runtime",
+         broken ? "create containers with --runtime cprewind, or: cprewind setup --default-runtime" : ""});
     checks.push_back({"experimental features", Verdict::good, version.experimental ? "on" : "off",
                       "only Docker's own checkpoint and restore need them; cprewind goes past them", ""});
 
     std::string driver = info.value("Driver", "");
     bool overlay = driver == "overlay2" || driver == "overlayfs";
-    checks.push_back({"storage driver", overlay ? Verdict::good : Verdict::bad, driver,
-                      "a snapshot holds the container's writable layer, found as the upper directory of an overlay",
-                      overlay ? "" : "use Docker's overlay2 driver or the containerd image store"});
-    if (info.contains("SecurityOptions") && info["SecurityOptions"].dump().find("rootless") != std::string::npos) {
+    checks.push_back(
+        {"storage driver", overlay ? Verdict::good : Verdict::bad, driver,
+         "a snapshot holds the container's writable layer, found as the upper directory of an overlay",
+         overlay ? "" : "use Docker's overlay2 driver or the containerd image store"});
+    if (info.contains("SecurityOptions") &&
+        info["SecurityOptions"].dump().find("rootless") != std::string::npos) {
         checks.push_back({"rootless", Verdict::bad, "Docker runs rootless", "CRIU needs real root",
                           "use the system's dockerd"});
     }
@@ -165,22 +174,27 @@ void check_places(const fs::path& repository, std::vector<Check>& checks) {
                       fmt::format("{}{}, {} free", repository.string(),
                                   existing == repository ? "" : " (made by the first snap)",
                                   base::human_bytes(space.available)),
-                      "snapshots are kept there", writable ? "" : "choose another: --repo DIR or CPREWIND_REPO"});
+                      "snapshots are kept there",
+                      writable ? "" : "choose another: --repo DIR or CPREWIND_REPO"});
 }
 
 }  // namespace
 
 const char* name_of(Verdict verdict) {
     switch (verdict) {
-        case Verdict::good: return "good";
-        case Verdict::limited: return "limited";
-        case Verdict::bad: return "bad";
+        case Verdict::good:
+            return "good";
+        case Verdict::limited:
+            return "limited";
+        case Verdict::bad:
+            return "bad";
     }
     return "bad";
 }
 
 std::vector<Check> examine_host(const fs::path& repository) {
-    std::vector<Check> checks = {check_user(), check_kernel(), check_criu(), check_capability(), check_cgroups()};
+    std::vector<Check> checks = {check_user(), check_kernel(), check_criu(), check_capability(),
+                                 check_cgroups()};
     try {
         DockerClient docker;
         check_engine(docker, checks);

@@ -44,9 +44,10 @@ std::string runtime_message(const fs::path& log, const std::string& standard_err
 void dump_by_runtime(const Container& container, const RuntimeHandle& runtime, const fs::path& images,
                      const fs::path& work, const std::vector<int>& holds) {
     fs::path log = work / "runtime.log";
-    std::vector<std::string> argv = {runtime.binary, "--root",       runtime.root,  "--log",      log.string(),
-                                     "--log-format", "json",         "checkpoint",  "--leave-running",
-                                     "--image-path", images.string(), "--work-path", work.string()};
+    std::vector<std::string> argv = {runtime.binary,    "--root",       runtime.root,    "--log",
+                                     log.string(),      "--log-format", "json",          "checkpoint",
+                                     "--leave-running", "--image-path", images.string(), "--work-path",
+                                     work.string()};
     for (const std::string& option : criu_options()) argv.push_back(option);
     argv.push_back(container.id);
     base::SpawnOptions options;
@@ -56,8 +57,9 @@ void dump_by_runtime(const Container& container, const RuntimeHandle& runtime, c
     base::Output output = base::run(argv, options);
     if (output.status.success()) return;
     std::string message = runtime_message(log, output.err);
-    throw_dump_failed(container, read_if_there(work / "dump.log"),
-                      message.empty() ? fmt::format("{}: {}", runtime.binary, output.status.describe()) : message);
+    throw_dump_failed(
+        container, read_if_there(work / "dump.log"),
+        message.empty() ? fmt::format("{}: {}", runtime.binary, output.status.describe()) : message);
 }
 
 void dump_by_api(DockerClient& docker, const Container& container, const fs::path& images) {
@@ -65,8 +67,8 @@ void dump_by_api(DockerClient& docker, const Container& container, const fs::pat
         docker.checkpoint(container.id, images.filename().string(), images.parent_path().string());
     } catch (const Error& error) {
         // runc's work directory is the daemon's business; its message names a log that is gone by now.
-        throw Error(error.kind(), error.message(),
-                    "try --via runtime: it tells the cause from CRIU's log", error.detail());
+        throw Error(error.kind(), error.message(), "try --via runtime: it tells the cause from CRIU's log",
+                    error.detail());
     }
 }
 
@@ -95,18 +97,20 @@ DumpMethod choose_method(DockerClient& docker, const Container& container, Via w
         return {Via::runtime, *runtime};
     }
     if (wanted == Via::runtime) {
-        throw Error(ErrorKind::unsupported,
-                    fmt::format("the state of container {} is in no runc directory below /run/docker (its runtime "
-                                "is '{}')",
-                                container.name, base::escape(container.runtime)),
-                    "use --via api, or create the container with --runtime runc or cprewind");
+        throw Error(
+            ErrorKind::unsupported,
+            fmt::format("the state of container {} is in no runc directory below /run/docker (its runtime "
+                        "is '{}')",
+                        container.name, base::escape(container.runtime)),
+            "use --via api, or create the container with --runtime runc or cprewind");
     }
     if (!docker.version().experimental) {
-        throw Error(ErrorKind::unsupported,
-                    fmt::format("container {} can only be checkpointed by Docker, and Docker's experimental features "
-                                "are off",
-                                container.name),
-                    R"(add "experimental": true to /etc/docker/daemon.json and restart dockerd)");
+        throw Error(
+            ErrorKind::unsupported,
+            fmt::format("container {} can only be checkpointed by Docker, and Docker's experimental features "
+                        "are off",
+                        container.name),
+            R"(add "experimental": true to /etc/docker/daemon.json and restart dockerd)");
     }
     return {Via::api, {}};
 }

@@ -71,12 +71,13 @@ void Freeze::abandon() {
 
 void check_can_dump(const Container& container, const std::vector<pid_t>& processes) {
     if (::geteuid() != 0) {
-        throw Error(ErrorKind::permission, "dumping the memory of a container needs root", "run: sudo cprewind …");
+        throw Error(ErrorKind::permission, "dumping the memory of a container needs root",
+                    "run: sudo cprewind …");
     }
     if (!container.running || container.restarting) {
         throw Error(ErrorKind::failed,
-                    fmt::format("container {} is {}: only a running container has a state to snap", container.name,
-                                container.restarting ? "restarting" : "not running"),
+                    fmt::format("container {} is {}: only a running container has a state to snap",
+                                container.name, container.restarting ? "restarting" : "not running"),
                     fmt::format("start it first: docker start {}", container.name));
     }
     constexpr unsigned k_cap_sys_resource = 24;
@@ -89,11 +90,13 @@ void check_can_dump(const Container& container, const std::vector<pid_t>& proces
             continue;
         }
         if (uid.empty() || uid.starts_with("0\t")) continue;
-        throw Error(ErrorKind::unsupported,
-                    fmt::format("process {} of container {} runs as user {}, and this host denies us CAP_SYS_RESOURCE, "
-                                "without which CRIU can only dump root's processes",
-                                pid, container.name, uid.substr(0, uid.find('\t'))),
-                    "run cprewind with full root capabilities (not inside a restricted container)");
+        throw Error(
+            ErrorKind::unsupported,
+            fmt::format(
+                "process {} of container {} runs as user {}, and this host denies us CAP_SYS_RESOURCE, "
+                "without which CRIU can only dump root's processes",
+                pid, container.name, uid.substr(0, uid.find('\t'))),
+            "run cprewind with full root capabilities (not inside a restricted container)");
     }
 }
 
@@ -105,9 +108,10 @@ FrozenMoment take_moment(DockerClient& docker, const Container& container, const
     moment.method = choose_method(docker, container, request.via);
     auto layer = find_writable_layer(container);
     if (!layer) {
-        throw Error(ErrorKind::unsupported,
-                    fmt::format("the writable layer of container {} is not visible from here", container.name),
-                    "run cprewind in the mount namespace of dockerd");
+        throw Error(
+            ErrorKind::unsupported,
+            fmt::format("the writable layer of container {} is not visible from here", container.name),
+            "run cprewind in the mount namespace of dockerd");
     }
     moment.layer_directory = *layer;
 
@@ -122,7 +126,8 @@ FrozenMoment take_moment(DockerClient& docker, const Container& container, const
     }
     moment.staged_in_memory = place.in_memory;
     moment.staging = std::make_unique<Staging>(place);
-    moment.layer = std::make_unique<LayerCapture>(moment.layer_directory, moment.staging->path() / "layer.data");
+    moment.layer =
+        std::make_unique<LayerCapture>(moment.layer_directory, moment.staging->path() / "layer.data");
     // While it still runs: copy the layer, so that only what changes from here on is left for the freeze.
     moment.layer->pass();
 

@@ -1,5 +1,5 @@
-// Stopping time for a container: pause, dump, copy the writable layer, and let it run on, whatever happens to us.
-// This is the stall; everything that can wait is done by the caller afterwards (engine/snap.h).
+// Stopping time for a container: pause, dump, copy the writable layer, and let it run on, whatever happens to
+// us. This is the stall; everything that can wait is done by the caller afterwards (engine/snap.h).
 #pragma once
 
 #include <chrono>
@@ -66,8 +66,8 @@ struct FreezeRequest {
     const ContainerLock& lock;               // of this container: nobody else touches it meanwhile
 };
 
-// Takes the moment. With `keep_frozen` the container stays frozen and the holder of that is put there, else it runs on
-// when this returns. Errors leave the container as it was.
+// Takes the moment. With `keep_frozen` the container stays frozen and the holder of that is put there, else
+// it runs on when this returns. Errors leave the container as it was.
 FrozenMoment take_moment(DockerClient& docker, const Container& container, const FreezeRequest& request,
                          std::unique_ptr<Freeze>* keep_frozen = nullptr);
 

@@ -70,21 +70,23 @@ Via choose_way_back(DockerClient& docker, const Container& container, Via wanted
     bool engine_restores = docker.version().major() < 28 || container.network_mode == "host" ||
                            container.network_mode.starts_with("container:");
     if (wanted == Via::runtime || !engine_restores) {
-        throw Error(ErrorKind::unsupported,
-                    fmt::format("container {} was created with the runtime '{}', so only Docker itself could restore "
-                                "it{}",
-                                container.name, base::escape(container.runtime),
-                                engine_restores ? ""
-                                                : fmt::format(", and Docker {}'s restore is broken for network '{}'",
-                                                              docker.version().engine, container.network_mode)),
-                    "create containers with --runtime cprewind, or make it the default: cprewind setup "
-                    "--default-runtime");
+        throw Error(
+            ErrorKind::unsupported,
+            fmt::format("container {} was created with the runtime '{}', so only Docker itself could restore "
+                        "it{}",
+                        container.name, base::escape(container.runtime),
+                        engine_restores ? ""
+                                        : fmt::format(", and Docker {}'s restore is broken for network '{}'",
+                                                      docker.version().engine, container.network_mode)),
+            "create containers with --runtime cprewind, or make it the default: cprewind setup "
+            "--default-runtime");
     }
     if (!docker.version().experimental) {
-        throw Error(ErrorKind::unsupported,
-                    fmt::format("container {} can only be restored by Docker, whose experimental features are off",
-                                container.name),
-                    R"(add "experimental": true to /etc/docker/daemon.json and restart dockerd)");
+        throw Error(
+            ErrorKind::unsupported,
+            fmt::format("container {} can only be restored by Docker, whose experimental features are off",
+                        container.name),
+            R"(add "experimental": true to /etc/docker/daemon.json and restart dockerd)");
     }
     return Via::api;
 }
@@ -100,8 +102,9 @@ Error explain_start(const Scene& scene, const Error& start_error) {
     }
     auto cause = explain_criu_log(log);
     return Error(ErrorKind::failed,
-                 cause ? fmt::format("CRIU cannot restore container {}: {}", scene.container_name, cause->cause)
-                       : start_error.message(),
+                 cause
+                     ? fmt::format("CRIU cannot restore container {}: {}", scene.container_name, cause->cause)
+                     : start_error.message(),
                  cause ? cause->remedy : start_error.hint(), log.empty() ? start_error.detail() : log);
 }
 
@@ -167,8 +170,8 @@ std::vector<LayerChange> put_in_place(DockerClient& docker, const Scene& scene, 
     return changes;
 }
 
-// What the guard does when we die between the kill and the success: a restore that is under way is waited for and, if it
-// succeeds, stands; anything else goes back to where we came from.
+// What the guard does when we die between the kill and the success: a restore that is under way is waited for
+// and, if it succeeds, stands; anything else goes back to where we came from.
 void finish_or_go_back(const Scene& scene, const Target& before) {
     fs::path state = runtime::state_directory();
     DockerClient docker;
@@ -237,17 +240,19 @@ uint64_t verify_running(const Scene& scene, const Container& now, const images::
 
 void check_can_rewind(const Container& container, const store::SnapshotRecord& target) {
     if (container.auto_remove) {
-        throw Error(ErrorKind::unsupported,
-                    fmt::format("container {} was started with --rm: Docker removes it as soon as it stops, and a "
-                                "rewind stops it",
-                                container.name),
-                    "start it without --rm to be able to rewind it");
+        throw Error(
+            ErrorKind::unsupported,
+            fmt::format("container {} was started with --rm: Docker removes it as soon as it stops, and a "
+                        "rewind stops it",
+                        container.name),
+            "start it without --rm to be able to rewind it");
     }
     if (target.info.container_id != container.id) {
-        throw Error(ErrorKind::usage,
-                    fmt::format("snapshot {} is of another container ({}) than {} ({})", target.name(),
-                                target.info.container_id.substr(0, 12), container.name, container.id.substr(0, 12)),
-                    fmt::format("cprewind log {} lists the snapshots of this one", container.name));
+        throw Error(
+            ErrorKind::usage,
+            fmt::format("snapshot {} is of another container ({}) than {} ({})", target.name(),
+                        target.info.container_id.substr(0, 12), container.name, container.id.substr(0, 12)),
+            fmt::format("cprewind log {} lists the snapshots of this one", container.name));
     }
 }
 
@@ -257,9 +262,10 @@ fs::path layer_directory_of(const Container& container, const json& facts) {
     fs::path recorded = facts.value("layer_directory", "");
     std::error_code ignored;
     if (recorded.is_absolute() && fs::is_directory(recorded, ignored)) return recorded;
-    throw Error(ErrorKind::unsupported,
-                fmt::format("the writable layer of container {} cannot be found while it is stopped", container.name),
-                fmt::format("start it (docker start {}) and rewind it then", container.name));
+    throw Error(
+        ErrorKind::unsupported,
+        fmt::format("the writable layer of container {} cannot be found while it is stopped", container.name),
+        fmt::format("start it (docker start {}) and rewind it then", container.name));
 }
 
 }  // namespace
@@ -267,7 +273,8 @@ fs::path layer_directory_of(const Container& container, const json& facts) {
 RewindResult rewind(DockerClient& docker, store::Repository& repository, const std::string& name,
                     const store::SnapshotRecord& record, const RewindRequest& request, const Report& report) {
     auto began = steady_clock::now();
-    ContainerLock lock(find_container(docker, name).id, [&] { report("waiting for another cprewind", 0, 0); });
+    ContainerLock lock(find_container(docker, name).id,
+                       [&] { report("waiting for another cprewind", 0, 0); });
     Container container = find_container(docker, name);
     check_can_rewind(container, record);
     RewindResult result;

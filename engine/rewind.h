@@ -4,8 +4,8 @@
 //   1 read and verify every byte of the target into staging, before anything is touched
 //   2 freeze the container and put a safety snapshot of now into the repository; it stays frozen
 //   3 kill it, put the target's writable layer in place (differences only)
-//   4 leave the plan for the runtime (runtime/plan.h), `docker start`: the runtime restores instead of creating
-//   5 look whether it runs and is the process tree we wanted
+//   4 leave the plan for the runtime (runtime/plan.h), `docker start`: the runtime restores instead of
+//   creating 5 look whether it runs and is the process tree we wanted
 // From 3 on a failure, and our own death, bring back what was there in 2.
 #pragma once
 
@@ -34,7 +34,8 @@ struct RewindResult {
     std::vector<LayerChange> layer_changes;
     uint64_t processes = 0;
     std::map<std::string, std::string> new_ports;  // Container::ports, when they are others than before
-    bool connections_closed = false;  // TCP connections to the outside were closed, since their other ends moved on
+    bool connections_closed =
+        false;  // TCP connections to the outside were closed, since their other ends moved on
     std::chrono::nanoseconds prepared{};  // reading, verifying, the safety snapshot
     std::chrono::nanoseconds down{};      // from the kill until it runs again
 };

@@ -39,9 +39,10 @@ void validate(const std::string& text, const fs::path& beside) {
     base::replace_file(file, text);
     auto output = base::run({"dockerd", "--validate", "--config-file", file.string()});
     if (!output.status.success()) {
-        throw Error(ErrorKind::failed,
-                    fmt::format("dockerd refuses the new configuration: {}", base::escape(base::trim(output.err))),
-                    "nothing was changed");
+        throw Error(
+            ErrorKind::failed,
+            fmt::format("dockerd refuses the new configuration: {}", base::escape(base::trim(output.err))),
+            "nothing was changed");
     }
 }
 
@@ -64,10 +65,12 @@ void write_config(const fs::path& path, const std::string& text, unsigned mode) 
 fs::path find_own_runtime() {
     std::error_code ignored;
     fs::path self = fs::read_symlink("/proc/self/exe", ignored).parent_path();
-    for (const fs::path& candidate : {self / "cprewind-runtime", self / "../libexec/cprewind/cprewind-runtime"}) {
+    for (const fs::path& candidate :
+         {self / "cprewind-runtime", self / "../libexec/cprewind/cprewind-runtime"}) {
         if (::access(candidate.c_str(), X_OK) == 0) return fs::weakly_canonical(candidate);
     }
-    throw Error(ErrorKind::not_found, fmt::format("cprewind-runtime is not beside cprewind in {}", self.string()),
+    throw Error(ErrorKind::not_found,
+                fmt::format("cprewind-runtime is not beside cprewind in {}", self.string()),
                 "install both (make install), or name it: --runtime-path FILE");
 }
 
@@ -119,7 +122,8 @@ void apply_setup(DockerClient& docker, const SetupPlan& plan) {
     const fs::path& config = plan.request.config;
     pid_t dockerd = find_dockerd();
     if (dockerd == 0) {
-        throw Error(ErrorKind::unavailable, "no running dockerd is named by /run/docker.pid, so it cannot be reloaded",
+        throw Error(ErrorKind::unavailable,
+                    "no running dockerd is named by /run/docker.pid, so it cannot be reloaded",
                     "nothing was changed; start Docker first, in this same mount and pid namespace");
     }
     std::error_code ignored;
@@ -132,11 +136,12 @@ void apply_setup(DockerClient& docker, const SetupPlan& plan) {
         auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
         while (shows_runtime(docker) == plan.request.undo) {
             if (std::chrono::steady_clock::now() > deadline) {
-                throw Error(ErrorKind::failed,
-                            fmt::format("dockerd still {} the runtime '{}' 10 s after SIGHUP",
-                                        plan.request.undo ? "shows" : "does not show", k_runtime_name),
-                            fmt::format("does dockerd read {}? (--config-file says which); the file is as it was",
-                                        config.string()));
+                throw Error(
+                    ErrorKind::failed,
+                    fmt::format("dockerd still {} the runtime '{}' 10 s after SIGHUP",
+                                plan.request.undo ? "shows" : "does not show", k_runtime_name),
+                    fmt::format("does dockerd read {}? (--config-file says which); the file is as it was",
+                                config.string()));
             }
             std::this_thread::sleep_for(std::chrono::milliseconds(50));
         }

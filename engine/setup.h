@@ -30,8 +30,8 @@ std::filesystem::path find_own_runtime();
 // Reads, checks, decides; changes nothing.
 SetupPlan plan_setup(const SetupRequest& request);
 
-// Writes daemon.json (mode kept), lets dockerd validate it, makes it reload by SIGHUP, and waits until it shows the
-// runtime (or no longer). On failure the old file is put back.
+// Writes daemon.json (mode kept), lets dockerd validate it, makes it reload by SIGHUP, and waits until it
+// shows the runtime (or no longer). On failure the old file is put back.
 void apply_setup(DockerClient& docker, const SetupPlan& plan);
 
 // Pid of the dockerd that serves this socket, from its pid file; 0 when unknown.

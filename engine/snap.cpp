@@ -51,7 +51,8 @@ uint64_t dumped_memory(const images::ImageSource& images) {
 }
 
 // A file of the staging directory that may not be there (no log when Docker made the dump).
-void add_if_there(store::SnapshotWriter& writer, const images::ImageSource& source, const char* from, const char* to) {
+void add_if_there(store::SnapshotWriter& writer, const images::ImageSource& source, const char* from,
+                  const char* to) {
     if (auto file = source.open(from)) writer.add(to, *file);
 }
 
@@ -111,7 +112,8 @@ SnapResult store_moment(DockerClient& docker, store::Repository& repository, con
 SnapResult snap(DockerClient& docker, store::Repository& repository, const std::string& name,
                 const SnapRequest& request, const Report& report) {
     auto began = steady_clock::now();
-    ContainerLock lock(find_container(docker, name).id, [&] { report("waiting for another cprewind", 0, 0); });
+    ContainerLock lock(find_container(docker, name).id,
+                       [&] { report("waiting for another cprewind", 0, 0); });
     Container container = find_container(docker, name);
     store::SnapshotInfo info;
     info.message = request.message;
@@ -119,8 +121,8 @@ SnapResult snap(DockerClient& docker, store::Repository& repository, const std::
 
     report("freezing", 0, 0);
     std::unique_ptr<Freeze> freeze;
-    FrozenMoment moment =
-        take_moment(docker, container, {request.via, repository.staging_path(), lock}, request.stop ? &freeze : nullptr);
+    FrozenMoment moment = take_moment(docker, container, {request.via, repository.staging_path(), lock},
+                                      request.stop ? &freeze : nullptr);
     SnapResult result = store_moment(docker, repository, container, moment, std::move(info), began, report);
     if (freeze) {
         // Only now: until the snapshot was safe, a failure let the container run on.

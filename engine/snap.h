@@ -36,7 +36,7 @@ SnapResult snap(DockerClient& docker, store::Repository& repository, const std::
 
 // The second half: reads the staged moment, stores it, commits. `wall` counts from `began`.
 SnapResult store_moment(DockerClient& docker, store::Repository& repository, const Container& container,
-                        FrozenMoment& moment, store::SnapshotInfo info, std::chrono::steady_clock::time_point began,
-                        const Report& report);
+                        FrozenMoment& moment, store::SnapshotInfo info,
+                        std::chrono::steady_clock::time_point began, const Report& report);
 
 }  // namespace cprewind::engine

@@ -18,7 +18,8 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view k_prefix = "cprewind-staging-";
 
-// Field 22 of /proc/PID/stat; with the pid it names a process for as long as the host is up. 0: no such process.
+// Field 22 of /proc/PID/stat; with the pid it names a process for as long as the host is up. 0: no such
+// process.
 uint64_t start_time(uint64_t pid) {
     try {
         std::string stat = base::read_file(fmt::format("/proc/{}/stat", pid));
@@ -71,7 +72,8 @@ StagingPlace choose_staging(uint64_t bytes, const fs::path& fallback) {
     for (const char* candidate : {"/run", "/dev/shm", "/tmp"}) {
         bool in_memory = false;
         uint64_t room = std::min(room_in(candidate, in_memory), memory);
-        if (in_memory && room > best.free_bytes && ::access(candidate, W_OK) == 0) best = {candidate, true, room};
+        if (in_memory && room > best.free_bytes && ::access(candidate, W_OK) == 0)
+            best = {candidate, true, room};
     }
     if (best.in_memory && best.free_bytes >= bytes) return best;
     StagingPlace place{fallback, false, 0};
@@ -98,7 +100,8 @@ unsigned remove_stale_staging(const fs::path& directory) {
     for (const fs::directory_entry& entry : fs::directory_iterator(directory, ignored)) {
         std::string name = entry.path().filename().string();
         // Only root's own directories: /tmp and /dev/shm are anybody's to write.
-        if (!name.starts_with(k_prefix) || !entry.is_directory(ignored) || entry.is_symlink(ignored)) continue;
+        if (!name.starts_with(k_prefix) || !entry.is_directory(ignored) || entry.is_symlink(ignored))
+            continue;
         if (maker_lives(name)) continue;
         fs::remove_all(entry.path(), ignored);
         ++removed;

@@ -1,5 +1,5 @@
-// Where a dump lies between CRIU and the repository: on a tmpfs when memory allows (a dump to disk stalls the container
-// longer), else on the disk of the repository.
+// Where a dump lies between CRIU and the repository: on a tmpfs when memory allows (a dump to disk stalls the
+// container longer), else on the disk of the repository.
 #pragma once
 
 #include <cstdint>
@@ -17,11 +17,12 @@ struct StagingPlace {
     uint64_t free_bytes = 0;
 };
 
-// The place for `bytes` of dump: $CPREWIND_STAGING if set, else the tmpfs with the most room among /run, /dev/shm and
-// /tmp provided that it and half of the available memory hold `bytes`, else `fallback`.
+// The place for `bytes` of dump: $CPREWIND_STAGING if set, else the tmpfs with the most room among /run,
+// /dev/shm and /tmp provided that it and half of the available memory hold `bytes`, else `fallback`.
 StagingPlace choose_staging(uint64_t bytes, const std::filesystem::path& fallback);
 
-// A 0700 directory that is gone when its owner is, however the owner ends: it holds what a container had in memory.
+// A 0700 directory that is gone when its owner is, however the owner ends: it holds what a container had in
+// memory.
 class Staging {
  public:
     // Leftovers of makers that died together with their guards are removed on the way.

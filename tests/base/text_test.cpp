@@ -11,8 +11,9 @@ TEST_CASE("nothing from the evidence steers a terminal") {
     CHECK(escape("\x1b[31mred\a\r\n\t") == "\\x1b[31mred\\x07\\r\\n\\t");
     CHECK(escape("a\\b") == "a\\\\b");
     CHECK(escape("\xff\xc0\x80") == "\\xff\\xc0\\x80");
-    CHECK(escape("\xc2\x9b") == "\\u009b");          // C1 control: an escape sequence in one character
-    CHECK(escape("a\u202e" "b") == "a\\u202eb");     // right-to-left override
+    CHECK(escape("\xc2\x9b") == "\\u009b");  // C1 control: an escape sequence in one character
+    CHECK(escape("a\u202e"
+                 "b") == "a\\u202eb");  // right-to-left override
     CHECK(escape(std::string_view("\0", 1)) == "\\x00");
     CHECK(escape("\xed\xa0\x80") == "\\xed\\xa0\\x80");  // a surrogate is no character
 }
@@ -67,7 +68,8 @@ TEST_CASE("times are read in every form that we document, and back from our own 
     CHECK(parse_time("2 hours ago", now) == now - 2h);
     CHECK(parse_time("yesterday", now) == now - 24h);
     CHECK(parse_time(rfc3339(now + 123456789ns), {}) == now + 123456789ns);
-    for (const char* bad : {"", "soon", "ago", "x ago", "99999999999999999999 s ago", "2026-13-40", "19:42 or so"}) {
+    for (const char* bad :
+         {"", "soon", "ago", "x ago", "99999999999999999999 s ago", "2026-13-40", "19:42 or so"}) {
         INFO(bad);
         CHECK_FALSE(parse_time(bad, now));
     }
@@ -83,5 +85,6 @@ TEST_CASE("what a person may have meant is suggested, best first") {
 
 TEST_CASE("numbers are all digits or nothing") {
     CHECK(parse_number("42") == 42u);
-    for (const char* bad : {"", "-1", "+1", " 1", "1 ", "0x1", "18446744073709551616"}) CHECK_FALSE(parse_number(bad));
+    for (const char* bad : {"", "-1", "+1", " 1", "1 ", "0x1", "18446744073709551616"})
+        CHECK_FALSE(parse_number(bad));
 }

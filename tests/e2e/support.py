@@ -7,8 +7,7 @@ import re
 import subprocess
 import time
 
-BIN = pathlib.Path(os.environ.get("CPREWIND_BIN") or pathlib.Path(__file__).resolve().parents[2] / "build/release/bin")
-CPREWIND = str(BIN / "cprewind")
+CPREWIND = str(pathlib.Path(os.environ.get("CPREWIND_BIN", "")) / "cprewind")
 RUNTIME_STATE = pathlib.Path("/run/cprewind/runtime")  # runtime/plan.h
 STAGING_PLACES = [pathlib.Path(p) for p in ("/run", "/dev/shm", "/tmp")]  # engine/staging.cpp
 PATIENCE = 120  # seconds after which anything at all hangs
@@ -111,11 +110,12 @@ class Container:
     def pid(self):
         return int(self.inspect("{{.State.Pid}}"))
 
+    @property
+    def address(self):
+        return self.inspect("{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}")
+
     def exec(self, *words, status=0):
         return run(["docker", "exec", self.id, *words], status=status).out
-
-    def read(self, path):
-        return self.exec("cat", path)
 
     def log_lines(self):
         """The complete lines of the container's log."""

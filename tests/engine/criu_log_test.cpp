@@ -8,12 +8,14 @@ using namespace cprewind::engine;
 TEST_CASE("a file of another size is told in plain words") {
     auto cause = explain_criu_log(
         "(00.000001) Version: 4.2.1\n"
-        "(00.012309) Error (criu/util.c:1534): rlimit: Can't setup RLIMIT_NOFILE for self: Operation not permitted\n"
+        "(00.012309) Error (criu/util.c:1534): rlimit: Can't setup RLIMIT_NOFILE for self: Operation not "
+        "permitted\n"
         "(00.052309)      1: Error (criu/files-reg.c:2175): File data.txt has bad size 26 (expect 12)\n"
         "(00.060001) Error (criu/cr-restore.c:2536): Restoring FAILED.\n");
     REQUIRE(cause);
     CHECK(cause->cause ==
-          "a file that a process has open is not as long as it was at the dump (File data.txt has bad size 26 (expect 12))");
+          "a file that a process has open is not as long as it was at the dump (File data.txt has bad size "
+          "26 (expect 12))");
     CHECK(cause->line == "1: Error (criu/files-reg.c:2175): File data.txt has bad size 26 (expect 12)");
 }
 

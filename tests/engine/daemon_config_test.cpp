@@ -15,7 +15,8 @@ const std::string k_file = "daemon.json";
 
 TEST_CASE("the runtime goes into a new file and out of it again") {
     ConfigChange change = register_runtime("", "/usr/local/bin/cprewind-runtime", false, k_file);
-    CHECK(json::parse(change.after) == json::parse(R"({"runtimes": {"cprewind": {"path": "/usr/local/bin/cprewind-runtime"}}})"));
+    CHECK(json::parse(change.after) ==
+          json::parse(R"({"runtimes": {"cprewind": {"path": "/usr/local/bin/cprewind-runtime"}}})"));
     ConfigChange back = unregister_runtime(change.after, k_file);
     CHECK(json::parse(back.after) == json::object());
     CHECK(json::parse(back.reload) == json::parse(R"({"runtimes": {}})"));

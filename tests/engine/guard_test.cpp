@@ -66,6 +66,8 @@ TEST_CASE("a disarmed guard never acts, a dropped one has acted when it is gone"
         guard.disarm();
     }
     CHECK_FALSE(fs::exists(mark));
-    { Guard guard([mark] { base::replace_file(mark, "acted"); }); }
+    {
+        Guard guard([mark] { base::replace_file(mark, "acted"); });
+    }
     CHECK(fs::exists(mark));
 }
