@@ -1,11 +1,11 @@
-// The process that the benchmarks snap and rewind: a heap of a given size, half of it random, half of it text, and a
-// tick every millisecond that shows from outside when it stood still.
+// The process that the benchmarks snap and rewind: a heap of a given size, half of it random, half of it
+// text, and a tick every millisecond that shows from outside when it stood still.
 //
 //   ticker RING MIB
 //
-// RING is a file of struct ring, shared with whoever measures (bench/ticker.py). It has a fixed size and lies on a bind
-// mount: neither CRIU's dump nor a rewind touches what is in it, so that the ticks before and after stand side by side.
-// Every tick changes one byte of one page of the heap, as a program at work would.
+// RING is a file of struct ring, shared with whoever measures (bench/ticker.py). It has a fixed size and lies
+// on a bind mount: neither CRIU's dump nor a rewind touches what is in it, so that the ticks before and after
+// stand side by side. Every tick changes one byte of one page of the heap, as a program at work would.
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -19,8 +19,8 @@ enum { slots = 1 << 17 };  // two minutes of ticks
 
 struct ring {
     uint64_t count;      // ticks so far; the newest is at[(count - 1) % slots]
-    uint64_t at[slots];  // CLOCK_REALTIME in ns. Not the monotonic clock: CRIU restores into a time namespace in which
-                         // that one goes on from the moment of the dump
+    uint64_t at[slots];  // CLOCK_REALTIME in ns. Not the monotonic clock: CRIU restores into a time namespace
+                         // in which that one goes on from the moment of the dump
 };
 
 static uint64_t now(void) {
@@ -36,7 +36,8 @@ static void fill(char* heap, size_t size) {
         memcpy(heap + i, &x, sizeof x);
     }
     for (size_t i = size / 2; i + 64 <= size; i += 64) {
-        snprintf(heap + i, 64, "record %zu: the quick brown fox, state %zu, next %zu", i / 64, i % 7, i * 31 % 1009);
+        snprintf(heap + i, 64, "record %zu: the quick brown fox, state %zu, next %zu", i / 64, i % 7,
+                 i * 31 % 1009);
     }
 }
 

@@ -1,10 +1,9 @@
 #include "engine/container.h"
 
-#include <dirent.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
-#include <memory>
 
 #include "base/error.h"
 #include "base/fd.h"
@@ -93,15 +92,62 @@ std::optional<std::string> option_in(std::string_view options, std::string_view 
     return std::nullopt;
 }
 
-uint64_t resident_bytes(pid_t pid) {
+std::string read_or_empty(const fs::path& path) {
     try {
-        // "size resident shared …" in pages: what has pages of its own and what is shared, file pages
-        // included.
-        auto fields = base::split(base::read_file(fmt::format("/proc/{}/statm", pid)), ' ');
-        return fields.size() > 1 ? base::parse_number(fields[1]).value_or(0) * 4096 : 0;
+        return base::read_file(path);
     } catch (const Error&) {
-        return 0;  // it has ended meanwhile
+        return {};  // it has ended meanwhile
     }
+}
+
+std::vector<pid_t> pids_in(const fs::path& cgroup) {
+    std::vector<pid_t> pids;
+    for (const std::string& line : base::split(read_or_empty(cgroup / "cgroup.procs"), '\n')) {
+        if (auto pid = base::parse_number(line)) pids.push_back(static_cast<pid_t>(*pid));
+    }
+    return pids;
+}
+
+// A container may have made control groups of its own below the one it was given.
+std::vector<pid_t> pids_below(const fs::path& cgroup) {
+    std::vector<pid_t> pids = pids_in(cgroup);
+    std::error_code ignored;
+    for (const fs::directory_entry& entry : fs::recursive_directory_iterator(cgroup, ignored)) {
+        if (!entry.is_directory(ignored)) continue;
+        auto more = pids_in(entry.path());
+        pids.insert(pids.end(), more.begin(), more.end());
+    }
+    return pids;
+}
+
+// The directory of a control group that holds `pid`, whatever hierarchy is mounted: it must list the pid
+// itself.
+std::optional<fs::path> cgroup_directory(pid_t pid) {
+    for (const std::string& line : base::split(read_or_empty(fmt::format("/proc/{}/cgroup", pid)), '\n')) {
+        size_t first = line.find(':');
+        size_t second = first == std::string::npos ? first : line.find(':', first + 1);
+        if (second == std::string::npos) continue;
+        std::string controllers = line.substr(first + 1, second - first - 1);
+        std::string path = line.substr(second + 1);
+        // The root group, or one outside of what we see ("/../x"), would be everybody's.
+        if (path == "/" || path.starts_with("/..")) continue;
+        fs::path directory = fs::path("/sys/fs/cgroup") / controllers / path.substr(1);
+        auto pids = pids_in(directory);
+        if (std::find(pids.begin(), pids.end(), pid) != pids.end()) return directory;
+    }
+    return std::nullopt;
+}
+
+std::vector<pid_t> pids_by_scan(const std::string& container_id) {
+    std::vector<pid_t> pids;
+    std::error_code ignored;
+    for (const fs::directory_entry& entry : fs::directory_iterator("/proc", ignored)) {
+        auto pid = base::parse_number(entry.path().filename().string());
+        if (pid && read_or_empty(entry.path() / "cgroup").find(container_id) != std::string::npos) {
+            pids.push_back(static_cast<pid_t>(*pid));
+        }
+    }
+    return pids;
 }
 
 }  // namespace
@@ -190,28 +236,35 @@ std::optional<RuntimeHandle> find_runtime(DockerClient& docker, const Container&
 }
 
 std::vector<pid_t> processes_of(const Container& container) {
-    std::vector<pid_t> pids;
-    std::unique_ptr<DIR, int (*)(DIR*)> proc(::opendir("/proc"), ::closedir);
-    if (!proc) base::throw_errno(errno, "list /proc");
-    while (dirent* entry = ::readdir(proc.get())) {
-        auto pid = base::parse_number(entry->d_name);
-        if (!pid) continue;
-        try {
-            if (base::read_file(fmt::format("/proc/{}/cgroup", *pid)).find(container.id) !=
-                std::string::npos) {
-                pids.push_back(static_cast<pid_t>(*pid));
-            }
-        } catch (const Error&) {
-            // It has ended between the listing and the look.
-        }
-    }
+    auto directory = cgroup_directory(container.init_pid);
+    std::vector<pid_t> pids = directory ? pids_below(*directory) : pids_by_scan(container.id);
     std::sort(pids.begin(), pids.end());
     return pids;
 }
 
+std::optional<pid_t> find_vfork(const std::vector<pid_t>& processes) {
+    std::error_code ignored;
+    for (pid_t pid : processes) {
+        for (const fs::directory_entry& task :
+             fs::directory_iterator(fmt::format("/proc/{}/task", pid), ignored)) {
+            std::string where = read_or_empty(task.path() / "wchan");
+            // The wait is in wait_for_vfork_done(), which compilers put into its caller (kernel_clone,
+            // _do_fork).
+            if (where.find("fork") != std::string::npos || where.find("clone") != std::string::npos)
+                return pid;
+        }
+    }
+    return std::nullopt;
+}
+
 uint64_t estimate_dump_bytes(const std::vector<pid_t>& processes) {
     uint64_t total = 0;
-    for (pid_t pid : processes) total += resident_bytes(pid);
+    auto page = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+    for (pid_t pid : processes) {
+        // "size resident shared …" in pages; files that are mapped count, too, so this is rather too much.
+        auto fields = base::split(read_or_empty(fmt::format("/proc/{}/statm", pid)), ' ');
+        if (fields.size() > 1) total += base::parse_number(fields[1]).value_or(0) * page;
+    }
     return total;
 }
 

@@ -16,6 +16,9 @@ namespace fs = std::filesystem;
 
 // What the images take beyond the resident memory, at most: tables, stacks of CRIU's own, small containers.
 constexpr uint64_t k_dump_overhead = 32u << 20;
+// A shell that does nothing but start programs was inside vfork at every third pause: 30 times in a row never
+// happens.
+constexpr int k_vfork_tries = 30;
 
 std::string status_field(const std::string& status, std::string_view key) {
     for (const std::string& line : base::split(status, '\n')) {
@@ -45,7 +48,23 @@ Freeze::Freeze(DockerClient& docker, const Container& container, std::vector<int
               if (!paused) DockerClient().unpause(id);
           },
           std::move(holds)) {
-    if (!container_.paused) docker_.pause(container_.id);
+    if (container_.paused) return;
+    since_ = std::chrono::steady_clock::now();
+    docker_.pause(container_.id);
+    for (int tries = 0; auto pid = find_vfork(processes_of(container_)); ++tries) {
+        if (tries == k_vfork_tries) {
+            throw Error(
+                ErrorKind::failed,
+                fmt::format(
+                    "process {} of container {} was in the middle of starting another each of {} times "
+                    "that it was paused",
+                    *pid, container_.name, tries + 1),
+                "try again");
+        }
+        docker_.unpause(container_.id);
+        since_ = std::chrono::steady_clock::now();
+        docker_.pause(container_.id);
+    }
 }
 
 Freeze::~Freeze() {
@@ -131,7 +150,6 @@ FrozenMoment take_moment(DockerClient& docker, const Container& container, const
     // While it still runs: copy the layer, so that only what changes from here on is left for the freeze.
     moment.layer->pass();
 
-    moment.frozen_at = std::chrono::steady_clock::now();
     auto freeze = std::make_unique<Freeze>(docker, container, std::vector<int>{request.lock.hold_fd()});
     moment.taken_at = std::chrono::system_clock::now();
     dump(docker, container, moment.method, moment.images(), moment.work(),
@@ -142,7 +160,7 @@ FrozenMoment take_moment(DockerClient& docker, const Container& container, const
         *keep_frozen = std::move(freeze);
     } else {
         freeze->resume();
-        moment.stall = std::chrono::steady_clock::now() - moment.frozen_at;
+        moment.stall = std::chrono::steady_clock::now() - freeze->since();
     }
     return moment;
 }

@@ -29,7 +29,6 @@ struct FrozenMoment {
     uint64_t log_size = 0;  // of the container's log file
     base::WallTime taken_at{};
     std::chrono::nanoseconds stall{};  // zero while the container is still frozen
-    std::chrono::steady_clock::time_point frozen_at{};
 
     std::filesystem::path images() const { return staging->path() / "images"; }
     std::filesystem::path work() const { return staging->path() / "work"; }
@@ -38,13 +37,16 @@ struct FrozenMoment {
 // Keeps a container frozen; lets it run on when destroyed or when we die, unless it was paused before us.
 class Freeze {
  public:
-    // Arms the guard, which holds `holds` as long as it lives, then pauses.
+    // Arms the guard, which holds `holds` as long as it lives, then pauses: at a moment when no process is
+    // inside vfork(2), letting the container run on for a little when one is.
     Freeze(DockerClient& docker, const Container& container, std::vector<int> holds);
     ~Freeze();
     Freeze(const Freeze&) = delete;
     Freeze& operator=(const Freeze&) = delete;
 
     int hold_fd() const { return guard_.hold_fd(); }
+    // Just before the container came to stand still.
+    std::chrono::steady_clock::time_point since() const { return since_; }
     // Resumes now and reports failure; afterwards the destructor does nothing.
     void resume();
     // The container is somebody else's business from here on (it was killed): nothing will be resumed.
@@ -53,6 +55,7 @@ class Freeze {
  private:
     DockerClient& docker_;
     const Container& container_;
+    std::chrono::steady_clock::time_point since_ = std::chrono::steady_clock::now();
     Guard guard_;
     bool holding_ = true;
 };

@@ -248,6 +248,11 @@ void load_cores(const ImageSource& source, Process& process, Architecture& archi
         }
         fill_thread(core, thread);
         if (thread.tid == process.pid) fill_leader(core, image, process, findings);
+        if (process.state == ProcessState::zombie) {
+            // It has no thread but the leader; what CRIU lists beside it is memory that it never filled in.
+            process.threads.resize(1);
+            break;
+        }
     }
 }
 

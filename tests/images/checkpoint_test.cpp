@@ -124,6 +124,7 @@ TEST_CASE("absurd counts of processes and threads stop at a limit and say so") {
 
 TEST_CASE("the leader is the first thread, also when the image lists it elsewhere or not at all") {
     MemorySource source = make_zombies({{1, 0}});
+    source.files["core-1.img"] = make_image("CORE", make_core(1));
     for (const auto& threads : std::vector<std::vector<uint32_t>>{{5, 6, 1}, {5, 6}, {1, 5, 6}}) {
         std::string pstree = make_head(image_kind("PSTREE"));
         append_process(pstree, 1, 0, threads);
@@ -133,6 +134,17 @@ TEST_CASE("the leader is the first thread, also when the image lists it elsewher
         CHECK(loaded[0].tid.value == 1);
         CHECK(loaded[1].tid.value == 5);
     }
+}
+
+TEST_CASE("a zombie has its leader alone, whatever CRIU left in its list of threads") {
+    MemorySource source = make_zombies({{1, 0}});
+    std::string pstree = make_head(image_kind("PSTREE"));
+    append_process(pstree, 1, 0, {4053974640u});
+    source.files["pstree.img"] = pstree;
+    Checkpoint checkpoint = load_checkpoint(source);
+    CHECK(checkpoint.findings.empty());
+    REQUIRE(checkpoint.processes.at(0).threads.size() == 1);
+    CHECK(checkpoint.processes.at(0).threads[0].tid.value == 1);
 }
 
 TEST_CASE("a core that pstree.img does not explain is a finding") {
