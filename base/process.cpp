@@ -48,6 +48,7 @@ std::pair<Fd, Fd> make_pipe() {
     ::sigemptyset(&none);
     ::sigprocmask(SIG_SETMASK, &none, nullptr);
     ::signal(SIGPIPE, SIG_DFL);
+    ::signal(SIGXFSZ, SIG_DFL);
     if (options.own_session && ::setsid() < 0) fail();
     if (::dup2(options.standard_in.value_or(null_fd), 0) < 0) fail();
     if (::dup2(options.standard_out.value_or(null_fd), 1) < 0) fail();

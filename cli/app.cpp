@@ -1,6 +1,7 @@
 #include "cli/app.h"
 
 #include <fmt/format.h>
+#include <signal.h>
 
 #include <cstdlib>
 #include <exception>
@@ -143,13 +144,15 @@ int status_of(const Error& error, const Line& line) {
 }  // namespace
 
 int run_app(const std::vector<std::string>& arguments) {
+    // A closed pipe or a file size limit is an error of that write, not a reason to die in the middle of a rewind.
+    ::signal(SIGPIPE, SIG_IGN);
+    ::signal(SIGXFSZ, SIG_IGN);
     Line line;
     try {
         line = read_line(arguments);
         Output output;
         int status = run_line(line, output);
-        output.flush();
-        return status;
+        return output.flush() ? status : exit_reader_gone;
     } catch (const Error& error) {
         report(error, line);
         return status_of(error, line);

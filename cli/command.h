@@ -17,6 +17,7 @@ enum ExitStatus : int {
     exit_findings = 3,   // done, and the evidence or the repository has something to say
     exit_different = 1,  // diff: as diff(1) has it,
     exit_diff_trouble = 2,
+    exit_reader_gone = 141,  // what a shell shows for death by SIGPIPE
 };
 
 // The options that all commands have.

@@ -127,8 +127,12 @@ std::string Output::paint(Colour colour, std::string_view text) const {
     return fmt::format("{}{}\x1b[0m", sequence_of(colour), text);
 }
 
-void Output::flush() {
-    if (std::fflush(stdout) != 0) base::throw_errno(errno, "write to standard output");
+bool Output::flush() {
+    // The stream remembers errors of earlier writes, but not which: a reader that is gone stays gone.
+    if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return true;
+    int e = errno;
+    if (e == EPIPE) return false;
+    base::throw_errno(e, "write to standard output");
 }
 
 void complain(std::string_view text) {

@@ -87,6 +87,8 @@ SnapResult store_moment(DockerClient& docker, store::Repository& repository, con
     info.architecture = images::name_of(checkpoint.architecture);
 
     images::DirectorySource staging(moment.staging->path());
+    // Killed while writing, we leave half a pack. The next writer would remove it; no need to wait for one.
+    Guard tidier([path = repository.path()] { store::open_repository(path, store::OpenMode::write); });
     auto writer = repository.begin();
     uint64_t total = info.memory_bytes + info.layer_bytes;
     uint64_t before = 0;
@@ -106,6 +108,7 @@ SnapResult store_moment(DockerClient& docker, store::Repository& repository, con
     }
     info.wall = steady_clock::now() - began;
     result.record = writer->commit(info, make_catalog_rows(checkpoint, images, moment.layer->tree()));
+    tidier.disarm();
     return result;
 }
 

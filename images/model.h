@@ -179,10 +179,10 @@ struct Process {
     AddressRange arguments;
     AddressRange environment;
     std::vector<uint64_t> auxv;
-    std::vector<Mapping> mappings;    // sorted by start, not overlapping
+    std::vector<Mapping> mappings;     // sorted by start, not overlapping
     std::vector<AddressRange> guards;  // parts of mappings that fault on any access (MADV_GUARD_INSTALL)
-    std::vector<FileDescriptor> fds;  // sorted by fd
-    std::vector<Limit> limits;        // index: RLIMIT_*
+    std::vector<FileDescriptor> fds;   // sorted by fd
+    std::vector<Limit> limits;         // index: RLIMIT_*
     std::optional<int32_t> oom_score_adj;
     std::optional<uint32_t> loginuid;
 };

@@ -234,3 +234,30 @@ TEST_CASE("mappings that overlap or go backwards are dropped with a finding") {
     REQUIRE(checkpoint.processes.at(0).mappings.size() == 2);
     CHECK(checkpoint.processes.at(0).mappings[1].start == 0xa000);
 }
+
+TEST_CASE("guard ranges are part of the mapping they lie in, and a finding when they lie in none") {
+    MemorySource source = make_zombies({{1, 0}});
+    source.files["core-1.img"] = make_image("CORE", make_core(1));
+    criu::mm_entry mm;
+    auto add = [&](uint64_t start, uint64_t end, uint32_t status) {
+        criu::vma_entry& vma = *mm.add_vmas();
+        vma.set_start(start);
+        vma.set_end(end);
+        vma.set_status(status);
+    };
+    add(0x1000, 0x5000, 1 | (1u << 9));
+    add(0x8000, 0x9000, 1 | (1u << 9));
+    add(0x1000, 0x2000, 1u << 16);
+    for (auto [start, end] : {std::pair{0x4000, 0x6000}, {0x0, 0x1000}, {0x6000, 0x7000}, {0x3000, 0x2000}}) {
+        add(static_cast<uint64_t>(start), static_cast<uint64_t>(end), 1u << 16);
+    }
+    source.files["mm-1.img"] = make_image("MM", mm);
+    Checkpoint checkpoint = load_checkpoint(source);
+    const Process& process = checkpoint.processes.at(0);
+    CHECK(process.mappings.size() == 2);
+    CHECK(process.guards == std::vector<AddressRange>{{0x1000, 0x2000}});
+    auto told = std::count_if(
+        checkpoint.findings.begin(), checkpoint.findings.end(),
+        [](const Finding& finding) { return finding.message.find("guard range") != std::string::npos; });
+    CHECK(told == 4);
+}
