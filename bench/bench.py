@@ -49,6 +49,7 @@ def main():
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     arguments.output.write_text(json.dumps(rows, indent=1) + "\n")
     print_table(rows)
+    print(f"load at the end: {os.getloadavg()[1]:.1f} (other work on the machine makes these figures worse than they are)")
     if failed:
         print(f"bench: measuring failed: {' '.join(failed)} (the messages are above)", file=sys.stderr)
     return 1 if failed else 0

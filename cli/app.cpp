@@ -144,7 +144,8 @@ int status_of(const Error& error, const Line& line) {
 }  // namespace
 
 int run_app(const std::vector<std::string>& arguments) {
-    // A closed pipe or a file size limit is an error of that write, not a reason to die in the middle of a rewind.
+    // A closed pipe or a file size limit is an error of that write, not a reason to die in the middle of a
+    // rewind.
     ::signal(SIGPIPE, SIG_IGN);
     ::signal(SIGXFSZ, SIG_IGN);
     Line line;

@@ -38,8 +38,8 @@ class Output {
     void table(const Table& table);
     void json(const Json& document);
     std::string paint(Colour colour, std::string_view text) const;
-    // Everything out; throws when it cannot be (a full disk behind a redirection is not success). False: whoever read
-    // it has gone (`cprewind log | head`), and wants no more, not even a complaint.
+    // Everything out; throws when it cannot be (a full disk behind a redirection is not success). False:
+    // whoever read it has gone (`cprewind log | head`), and wants no more, not even a complaint.
     bool flush();
 
  private:

@@ -55,8 +55,8 @@ std::optional<RuntimeHandle> find_runtime(DockerClient& docker, const Container&
 // Host pids of all processes of the container, by its control group.
 std::vector<pid_t> processes_of(const Container& container);
 
-// A process of which a thread waits for the child it has started with vfork(2) to exec. When both are frozen it waits
-// uninterruptibly, and CRIU cannot stop it: dumping would fail after CRIU's timeout of ten seconds.
+// A process of which a thread waits for the child it has started with vfork(2) to exec. When both are frozen
+// it waits uninterruptibly, and CRIU cannot stop it: dumping would fail after CRIU's timeout of ten seconds.
 std::optional<pid_t> find_vfork(const std::vector<pid_t>& processes);
 
 // What a dump of the container will take, estimated from the resident memory of its processes.

@@ -311,7 +311,13 @@ void name_mapping(const criu::vma_entry& vma, const std::map<uint32_t, File>& fi
     }
     mapping.file_id = file->first;
     mapping.path = file->second.path;
-    if (mapping.kind == MappingKind::memfd) mapping.shmid = file->second.object;
+    if (mapping.kind != MappingKind::memfd) return;
+    mapping.shmid = file->second.object;
+    // CRIU since 3.17 dumps anonymous shared memory as a memfd with the name that /proc shows for it.
+    if (mapping.path == "memfd:/dev/zero" && (mapping.flags & MAP_SHARED) != 0) {
+        mapping.kind = MappingKind::anonymous_shared;
+        mapping.path.clear();
+    }
 }
 
 // CRIU 4.2 lists the ranges under MADV_GUARD_INSTALL (stack guards of glibc 2.42) behind all mappings, as

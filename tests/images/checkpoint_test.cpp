@@ -214,6 +214,23 @@ TEST_CASE("files of every kind have a description, and a kind from the future is
     CHECK(checkpoint.findings.size() >= 16);
 }
 
+TEST_CASE("of two files with one id the first holds and the second is a finding") {
+    MemorySource source = make_zombies({{1, 0}});
+    criu::file_entry first, second;
+    first.set_id(3);
+    first.set_type(criu::REG);
+    first.mutable_reg()->set_name("/first");
+    second = first;
+    second.mutable_reg()->set_name("/second");
+    source.files["files.img"] = make_image("FILES", first, second);
+    Checkpoint checkpoint = load_checkpoint(source);
+    REQUIRE(checkpoint.find_file(3) != nullptr);
+    CHECK(checkpoint.find_file(3)->path == "/first");
+    CHECK(std::any_of(checkpoint.findings.begin(), checkpoint.findings.end(), [](const Finding& finding) {
+        return finding.message == "a second file with the id 3";
+    }));
+}
+
 TEST_CASE("mappings that overlap or go backwards are dropped with a finding") {
     MemorySource source = make_zombies({{1, 0}});
     source.files["core-1.img"] = make_image("CORE", make_core(1));

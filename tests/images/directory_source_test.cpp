@@ -68,6 +68,17 @@ TEST_CASE("links are not followed, and what is no regular file does not exist") 
     }
 }
 
+TEST_CASE("no name leads out of the directory") {
+    Directory d;
+    d.write("outside.img", "x");
+    d.write("inside/deep/file.img", "x");
+    DirectorySource source(d.path / "inside");
+    CHECK(source.open("../outside.img") == nullptr);
+    CHECK(source.open("deep/../deep/file.img") == nullptr);
+    CHECK(source.open((d.path / "outside.img").string()) == nullptr);
+    CHECK(source.open("deep/file.img") != nullptr);
+}
+
 TEST_CASE("the parent of an incremental dump is reached through its link, but not listed") {
     Directory d;
     d.write("first/pages-1.img", "first");

@@ -205,7 +205,7 @@ TEST_CASE("mappings of the kitchen have their kinds") {
         if (mapping.kind == MappingKind::heap) CHECK(mapping.end == kitchen.brk);
         if (mapping.is_file()) CHECK(mapping.path == "/bin/kitchen");
         if (mapping.start == 0x200002000000) CHECK(mapping.kind == MappingKind::memfd);
-        if (mapping.start == 0x200001000000) CHECK(mapping.shares_memory());
+        if (mapping.start == 0x200001000000) CHECK(mapping.kind == MappingKind::anonymous_shared);
     }
     CHECK(kinds[MappingKind::heap] == 1);
     CHECK(kinds[MappingKind::stack] == 1);
