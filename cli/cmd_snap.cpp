@@ -23,7 +23,7 @@ Usage: cprewind snap CONTAINER… [options]
 
 A snapshot holds the memory of every process and the writable layer of one and the same moment. The container stands
 still while it is taken, for about as long as copying its memory takes, and runs on whatever happens to cprewind.
-Volumes and bind mounts are not part of it.
+Volumes and bind mounts are not part of it, nor are processes that docker exec started.
 
   -m, --message TEXT   a note
   --tag TAG            a name for the snapshot, may repeat (one container only)
@@ -46,6 +46,10 @@ void print_result(Output& output, const engine::SnapResult& result) {
                             base::human_bytes(record.stored_bytes)));
     if (!result.staged_in_memory) {
         output.line("  the dump did not fit into memory and went over the disk, which made the stall longer");
+    }
+    if (result.left_out > 0) {
+        output.line(fmt::format("  without {} that docker exec started: a rewind ends them",
+                                base::counted(result.left_out, "process", "processes")));
     }
     print_findings(output, result.findings);
 }
@@ -90,6 +94,7 @@ int run_snap(Context& context, const std::vector<std::string>& arguments) {
             Json item = record_json(result.record);
             item["via"] = result.via == engine::Via::api ? "api" : "runtime";
             item["staged_in_memory"] = result.staged_in_memory;
+            item["left_out_processes"] = result.left_out;
             item["findings"] = findings_json(result.findings);
             list.push_back(std::move(item));
         } catch (const base::Error& error) {

@@ -46,6 +46,8 @@ int run_rewind(Context&, const std::vector<std::string>&);
 int run_tag(Context&, const std::vector<std::string>&);
 int run_rm(Context&, const std::vector<std::string>&);
 int run_verify(Context&, const std::vector<std::string>&);
+int run_rebuild(Context&, const std::vector<std::string>&);
+int run_sql(Context&, const std::vector<std::string>&);
 int run_doctor(Context&, const std::vector<std::string>&);
 int run_setup(Context&, const std::vector<std::string>&);
 
@@ -57,6 +59,8 @@ extern const char* const k_rewind_help;
 extern const char* const k_tag_help;
 extern const char* const k_rm_help;
 extern const char* const k_verify_help;
+extern const char* const k_rebuild_help;
+extern const char* const k_sql_help;
 extern const char* const k_doctor_help;
 extern const char* const k_setup_help;
 

@@ -12,6 +12,8 @@ const std::vector<Command>& commands() {
         {"tag", "give a snapshot a name", k_tag_help, run_tag},
         {"rm", "remove snapshots", k_rm_help, run_rm},
         {"verify", "check every stored byte", k_verify_help, run_verify},
+        {"rebuild", "make the catalog again from the packs", k_rebuild_help, run_rebuild},
+        {"sql", "ask the catalog in SQL, across all snapshots", k_sql_help, run_sql},
         {"doctor", "what this host can do, why not, and what to do", k_doctor_help, run_doctor},
         {"setup", "register the runtime that makes rewind work with Docker", k_setup_help, run_setup},
     };

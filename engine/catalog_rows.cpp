@@ -1,7 +1,5 @@
 #include "engine/catalog_rows.h"
 
-#include <sys/mman.h>
-
 #include "images/pages.h"
 
 namespace cprewind::engine {
@@ -11,15 +9,6 @@ using namespace images;
 
 // Command lines longer than this are cut in the catalog; `inspect` shows them whole.
 constexpr uint64_t k_argument_limit = 4096;
-
-std::string protection_text(const Mapping& mapping) {
-    std::string text = "---p";
-    if ((mapping.protection & PROT_READ) != 0) text[0] = 'r';
-    if ((mapping.protection & PROT_WRITE) != 0) text[1] = 'w';
-    if ((mapping.protection & PROT_EXEC) != 0) text[2] = 'x';
-    if ((mapping.flags & MAP_SHARED) != 0) text[3] = 's';
-    return text;
-}
 
 uint64_t dumped_bytes(const AddressSpace& memory, const Mapping& mapping) {
     uint64_t total = 0;

@@ -156,6 +156,7 @@ FrozenMoment take_moment(DockerClient& docker, const Container& container, const
          {freeze->hold_fd(), moment.staging->hold_fd(), request.lock.hold_fd()});
     moment.layer->pass();
     moment.log_size = log_size_of(container);
+    moment.processes = processes_of(container).size();
     if (keep_frozen != nullptr) {
         *keep_frozen = std::move(freeze);
     } else {

@@ -26,7 +26,8 @@ struct FrozenMoment {
     DumpMethod method;
     std::filesystem::path layer_directory;
     std::unique_ptr<LayerCapture> layer;
-    uint64_t log_size = 0;  // of the container's log file
+    uint64_t log_size = 0;   // of the container's log file
+    uint64_t processes = 0;  // in the container's control group while it stood still
     base::WallTime taken_at{};
     std::chrono::nanoseconds stall{};  // zero while the container is still frozen
 

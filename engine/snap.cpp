@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/process.h"
 #include "engine/catalog_rows.h"
@@ -78,6 +80,12 @@ SnapResult store_moment(DockerClient& docker, store::Repository& repository, con
     info.taken_at = moment.taken_at;
     info.stall = moment.stall;
     info.process_count = checkpoint.processes.size();
+    // Zombies are in the dump and no longer in the control group.
+    auto alive =
+        std::count_if(checkpoint.processes.begin(), checkpoint.processes.end(),
+                      [](const images::Process& p) { return p.state != images::ProcessState::zombie; });
+    if (moment.processes > static_cast<uint64_t>(alive))
+        result.left_out = moment.processes - static_cast<uint64_t>(alive);
     info.memory_bytes = dumped_memory(images);
     for (const images::LayerEntry& entry : moment.layer->tree().entries) {
         if (entry.hard_link_to.empty()) info.layer_bytes += entry.size;

@@ -172,4 +172,13 @@ const File* Checkpoint::find_file(uint32_t id) const {
     return found == files.end() ? nullptr : &found->second;
 }
 
+std::string protection_text(const Mapping& mapping) {
+    std::string text = "---p";
+    if ((mapping.protection & PROT_READ) != 0) text[0] = 'r';
+    if ((mapping.protection & PROT_WRITE) != 0) text[1] = 'w';
+    if ((mapping.protection & PROT_EXEC) != 0) text[2] = 'x';
+    if ((mapping.flags & MAP_SHARED) != 0) text[3] = 's';
+    return text;
+}
+
 }  // namespace cprewind::images

@@ -136,6 +136,9 @@ struct Mapping {
     bool is_file() const { return kind == MappingKind::file_private || kind == MappingKind::file_shared; }
 };
 
+// "rwxp" or "rwxs", as /proc/PID/maps shows it.
+std::string protection_text(const Mapping& mapping);
+
 struct FileDescriptor {
     uint32_t fd = 0;
     uint32_t file_id = 0;  // key in Checkpoint::files; may be missing there (then there is a finding)

@@ -229,11 +229,11 @@ MappingChange make_mapping_change(MappingFate fate, const Mapping* before, const
     change.path = named.path;
     if (before) {
         change.before = {before->start, before->end};
-        change.protection_before = protection_text(*before);
+        change.protection_before = images::protection_text(*before);
     }
     if (after) {
         change.after = {after->start, after->end};
-        change.protection_after = protection_text(*after);
+        change.protection_after = images::protection_text(*after);
     }
     return change;
 }

@@ -1,7 +1,5 @@
 #include "inspect/mem.h"
 
-#include <sys/mman.h>
-
 #include "images/pages.h"
 
 namespace cprewind::inspect {
@@ -13,15 +11,6 @@ PageCounts& PageCounts::operator+=(const PageCounts& other) {
     kernel += other.kernel;
     absent += other.absent;
     return *this;
-}
-
-std::string protection_text(const images::Mapping& mapping) {
-    std::string text = "---p";
-    if ((mapping.protection & PROT_READ) != 0) text[0] = 'r';
-    if ((mapping.protection & PROT_WRITE) != 0) text[1] = 'w';
-    if ((mapping.protection & PROT_EXEC) != 0) text[2] = 'x';
-    if ((mapping.flags & MAP_SHARED) != 0) text[3] = 's';
-    return text;
 }
 
 namespace {
@@ -65,7 +54,7 @@ ProcessMemory list_process(Moment moment, const images::Process& process, images
         MemRow row;
         row.start = mapping.start;
         row.end = mapping.end;
-        row.protection = protection_text(mapping);
+        row.protection = images::protection_text(mapping);
         row.kind = mapping.kind;
         row.path = mapping.path;
         row.offset = mapping.offset;

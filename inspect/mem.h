@@ -49,7 +49,4 @@ struct MemView {
 
 MemView list_memory(Moment moment);
 
-// "rwxp" / "rwxs" as /proc/PID/maps shows it.
-std::string protection_text(const images::Mapping& mapping);
-
 }  // namespace cprewind::inspect

@@ -1,8 +1,11 @@
 // Every name below the repository's directory, and what each state of it means.
 //
 //   <repo>/            0700
-//     format           which layout this is; written last when a repository is made, so without it there is
-//     none catalog.db       SQLite in WAL mode; catalog.db-wal and catalog.db-shm come and go with it
+//     format           which layout this is; written last when a repository is made: without it there is none
+//     catalog.db       SQLite in WAL mode; catalog.db-wal and catalog.db-shm come and go with it
+//     catalog.db.old   what `rebuild` replaced
+//     staging/         dumps that memory could not hold, each in a directory that names its maker
+//                      (engine/staging.h); not looked into here
 //     packs/<id>.pack  one whole snapshot
 //     tmp/<random>.pack  a pack being written; its writer holds flock(LOCK_EX) on it until the commit is over
 //
@@ -12,8 +15,7 @@
 //   tmp file, not locked                  its writer died: garbage, removed by the next writer
 //   pending row `writing`, file locked    a writer is between its pack's sync and its commit
 //   pending row `writing`, not locked     its writer died before the commit: row and file (in tmp/ or packs/)
-//   are
-//                                         garbage, the snapshot never existed
+//                                         are garbage, the snapshot never existed
 //   row in snapshots                      the snapshot exists, its pack is whole, synced and in packs/
 //   pending row `removing`                the snapshot exists no more; its pack is going or gone
 //   pack with neither row                 nobody of us put it there

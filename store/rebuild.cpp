@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "store/catalog.h"
+#include "store/format_file.h"
 #include "store/info_json.h"
 #include "store/layout.h"
 #include "store/pack_reader.h"
@@ -19,6 +20,7 @@ namespace fs = std::filesystem;
 
 RebuildReport rebuild_catalog(const fs::path& path) {
     Layout layout{path};
+    check_format(layout);
     RebuildReport report;
     struct Found {
         SnapshotRecord record;

@@ -3,9 +3,11 @@
 //   reference = word [place] | word place? "~" N
 //   place     = "@" N | "@latest" | "@{" time "}"
 //
-//   web@3  web@latest  web (the same)  web~2 (two before the latest)  web@3~1  web@{10m ago}  web@{2026-11-24
-//   19:42} web may be the container's name, or the first 4 or more digits of its id. last-good (a tag), 3f9a…
-//   (an id or its first 4 or more digits), either with ~N.
+//   web@3  web@latest  web (the same)  web~2 (two before the latest)  web@3~1
+//   web@{10m ago}  web@{2026-11-24 19:42}
+//
+// web may be the container's name, or the first 4 or more digits of its id. A word alone may also be a tag
+// (last-good) or an id or its first 4 or more digits (3f9a), either with ~N.
 //
 // "Before" goes by number within the container, not by parent: what people count is what `log` shows. A whole
 // name or tag beats a prefix; two whole names for different snapshots are ambiguous.

@@ -4,20 +4,19 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <openssl/rand.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
 
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/text.h"
 #include "store/catalog.h"
+#include "store/format_file.h"
 #include "store/layout.h"
 #include "store/pack_reader.h"
 #include "store/reference.h"
@@ -32,45 +31,6 @@ namespace {
 namespace fs = std::filesystem;
 using base::Error;
 using base::ErrorKind;
-
-constexpr std::string_view k_first_line = "cprewind repository";
-
-std::string make_format() {
-    std::array<std::byte, 16> id{};
-    CPREWIND_CHECK(RAND_bytes(reinterpret_cast<unsigned char*>(id.data()), static_cast<int>(id.size())) == 1);
-    return fmt::format("{}\nversion {}\nid {}\n", k_first_line, k_format_version, base::to_hex(id));
-}
-
-// The first two lines are the same in every version, so that each version can tell what it does not
-// understand.
-void check_format(const Layout& layout) {
-    std::string text = base::read_file(layout.format(), 4096);
-    auto lines = base::split(text, '\n');
-    constexpr std::string_view k_version_word = "version ";
-    std::optional<uint64_t> version;
-    if (lines.size() >= 2 && lines[0] == k_first_line && lines[1].starts_with(k_version_word)) {
-        version = base::parse_number(std::string_view(lines[1]).substr(k_version_word.size()));
-    }
-    if (version && *version > k_format_version) {
-        throw Error(ErrorKind::unsupported,
-                    fmt::format("the repository {} has format {}; this cprewind understands formats up to {}",
-                                layout.root.string(), *version, k_format_version),
-                    "use the cprewind that wrote it, or a newer one");
-    }
-    bool whole = version == k_format_version && lines.size() == 4 && lines[3].empty() &&
-                 lines[2].starts_with("id ") && lines[2].size() == 3 + 32 &&
-                 lines[2].find_first_not_of("0123456789abcdef", 3) == std::string::npos;
-    if (!whole) {
-        throw Error(ErrorKind::damaged,
-                    fmt::format("{} is not what cprewind wrote there", layout.format().string()),
-                    "is this a repository at all? The file holds `cprewind repository`, a version and an id");
-    }
-}
-
-[[noreturn]] void no_repository(const fs::path& path) {
-    throw Error(ErrorKind::not_found, fmt::format("there is no repository at {}", path.string()),
-                "`cprewind snap` makes one; --repo or CPREWIND_REPO names another place");
-}
 
 void make_repository(const Layout& layout) {
     base::make_private_directory(layout.root);
@@ -238,15 +198,10 @@ VerifyReport DirectoryRepository::verify(std::optional<SnapshotId> only, const P
 std::unique_ptr<Repository> open_repository(const fs::path& path, OpenMode mode) {
     Layout layout{path};
     if (mode == OpenMode::create) make_repository(layout);
-    try {
-        check_format(layout);
-    } catch (const Error& error) {
-        if (error.kind() == ErrorKind::not_found) no_repository(path);
-        throw;
-    }
+    check_format(layout);
     if (!fs::exists(layout.catalog())) {
         throw Error(ErrorKind::damaged, fmt::format("the catalog {} is missing", layout.catalog().string()),
-                    "the packs beside it still hold every snapshot; put the catalog back from a copy");
+                    "the packs beside it still hold every snapshot: cprewind rebuild");
     }
     return std::make_unique<DirectoryRepository>(layout, mode);
 }

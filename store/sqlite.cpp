@@ -35,7 +35,7 @@ Meaning meaning_of(int result) {
         case SQLITE_CORRUPT:
         case SQLITE_NOTADB:
             return {ErrorKind::damaged,
-                    "the packs still hold every snapshot; `cprewind verify` says what is damaged"};
+                    "the packs still hold every snapshot; `cprewind rebuild` makes the catalog again"};
         case SQLITE_BUSY:
         case SQLITE_LOCKED:
             return {ErrorKind::busy,

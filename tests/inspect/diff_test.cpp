@@ -147,6 +147,38 @@ TEST_CASE("what the kitchen opened and closed is found") {
     CHECK(diff_processes(before.checkpoint, after.checkpoint).same());
 }
 
+TEST_CASE("each thing that can change about a descriptor is named") {
+    Made before("a");
+    images::File file;
+    file.id = 1;
+    file.kind = images::FileKind::regular;
+    file.description = "/log";
+    file.position = 5;
+    before.checkpoint.files[1] = file;
+    before.checkpoint.processes[0].fds.push_back({3, 1, false});
+    auto changed = [&](const images::File& now, bool close_on_exec = false) {
+        images::Checkpoint after = before.checkpoint;
+        after.files[1] = now;
+        after.processes[0].fds[0].close_on_exec = close_on_exec;
+        FdDiff diff = diff_fds(before.checkpoint, after);
+        REQUIRE(diff.changes.size() == 1);
+        REQUIRE(diff.changes[0].changes.size() == 1);
+        return diff.changes[0].changes[0].field;
+    };
+    auto with = [&](auto change) {
+        images::File now = file;
+        change(now);
+        return changed(now);
+    };
+    CHECK(with([](images::File& now) { now.position = 6; }) == "position");
+    CHECK(with([](images::File& now) { now.description = "/other"; }) == "target");
+    CHECK(with([](images::File& now) { now.size = 1; }) == "size");
+    CHECK(with([](images::File& now) { now.flags = 1; }) == "flags");
+    CHECK(with([](images::File& now) { now.kind = images::FileKind::fifo; }) == "kind");
+    CHECK(with([](images::File& now) { now.deleted = true; }) == "deleted");
+    CHECK(changed(file, true) == "close_on_exec");
+}
+
 TEST_CASE("each way in which a page can differ has its own count") {
     PageChanges changes = compare("aab", "abb");
     CHECK(changes.equal == 2);
