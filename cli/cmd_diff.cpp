@@ -16,7 +16,7 @@ namespace cprewind::cli {
 const char* const k_diff_help = R"(Examples:
   cprewind diff web@1 web@2               processes, open files, memory and files
   cprewind diff web@1 web@2 mem           one of them, in detail
-  cprewind diff ./before ./after          two directories of CRIU images
+  cprewind diff ./before ./after          two directories of CRIU images, or archives of them
 
 Usage: cprewind diff A B [ps|fds|mem|files]
 

@@ -18,6 +18,7 @@ const char* const k_inspect_help = R"(Examples:
   cprewind inspect web@3 mem              mappings
   cprewind inspect web@3 files            the writable layer
   cprewind inspect ./checkpoint ps        a directory of CRIU images: no Docker, no root needed
+  cprewind inspect ./web.tar.zst ps       an archive of podman, CRI-O or containerd
 
 Usage: cprewind inspect SNAPSHOT [overview|ps|fds|mem|files] [options]
 

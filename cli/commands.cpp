@@ -8,6 +8,8 @@ const std::vector<Command>& commands() {
         {"log", "list the snapshots of a container", k_log_help, run_log},
         {"inspect", "show what was in a snapshot or a checkpoint directory", k_inspect_help, run_inspect},
         {"diff", "show what changed between two of them", k_diff_help, run_diff},
+        {"decode", "print one image as JSON", k_decode_help, run_decode},
+        {"encode", "make an image from such JSON", k_encode_help, run_encode},
         {"rewind", "bring a container back to a snapshot, in place", k_rewind_help, run_rewind},
         {"tag", "give a snapshot a name", k_tag_help, run_tag},
         {"rm", "remove snapshots", k_rm_help, run_rm},

@@ -8,7 +8,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "engine/snapshot_files.h"
-#include "images/directory_source.h"
+#include "images/open_source.h"
 
 namespace cprewind::cli {
 namespace {
@@ -21,17 +21,13 @@ bool is_path(const std::string& reference) {
     return reference.find('/') != std::string::npos || reference == "." || reference == "..";
 }
 
-Subject open_directory(const std::string& path) {
+Subject open_path(const std::string& path) {
     Subject subject;
     subject.name = path;
-    subject.files = std::make_unique<images::DirectorySource>(path);
-    subject.images = std::make_unique<images::DirectorySource>(path);
-    if (!images::is_checkpoint(*subject.images)) {
-        throw Error(
-            ErrorKind::not_found,
-            fmt::format("{} holds no checkpoint: neither inventory.img nor pstree.img is there", path),
-            "name the directory in which CRIU's .img files lie");
-    }
+    images::OpenedSource opened = images::open_source(path);
+    subject.files = std::move(opened.files);
+    subject.images = std::move(opened.images);
+    subject.checkpoint.findings = std::move(opened.findings);
     return subject;
 }
 
@@ -43,9 +39,8 @@ Subject open_snapshot(const Context& context, const std::string& reference) {
         subject.record = repository->resolve(reference, std::chrono::system_clock::now());
     } catch (const Error& error) {
         std::error_code ignored;
-        if (error.kind() != ErrorKind::not_found || !fs::is_directory(reference, ignored)) throw;
-        throw Error(error.kind(), error.message(),
-                    fmt::format("or do you mean the directory ./{}?", reference));
+        if (error.kind() != ErrorKind::not_found || !fs::exists(reference, ignored)) throw;
+        throw Error(error.kind(), error.message(), fmt::format("or do you mean the path ./{}?", reference));
     }
     subject.name = subject.record->name();
     subject.files = repository->open(*subject.record);
@@ -60,8 +55,11 @@ std::unique_ptr<store::Repository> open_for_reading(const Context& context) {
 }
 
 Subject open_subject(const Context& context, const std::string& reference) {
-    Subject subject = is_path(reference) ? open_directory(reference) : open_snapshot(context, reference);
+    Subject subject = is_path(reference) ? open_path(reference) : open_snapshot(context, reference);
+    images::Findings of_container = std::move(subject.checkpoint.findings);
     subject.checkpoint = images::load_checkpoint(*subject.images);
+    for (images::Finding& finding : of_container)
+        images::add_finding(subject.checkpoint.findings, std::move(finding));
     auto tree = images::read_whole(*subject.files, engine::k_layer_tree);
     auto data = subject.files->open(engine::k_layer_data);
     if (tree) {

@@ -199,8 +199,9 @@ bool is_checkpoint(const ImageSource& source) {
 std::vector<std::string> PrefixedSource::list() const {
     std::vector<std::string> names;
     for (const std::string& name : source_.list()) {
-        if (name.starts_with(prefix_) && name.size() > prefix_.size())
-            names.push_back(name.substr(prefix_.size()));
+        if (!name.starts_with(prefix_) || name.size() == prefix_.size()) continue;
+        // As in a directory: the checkpoint it builds on is opened by name, but is no part of it.
+        if (name.compare(prefix_.size(), 7, "parent/") != 0) names.push_back(name.substr(prefix_.size()));
     }
     return names;
 }

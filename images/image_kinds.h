@@ -8,6 +8,10 @@
 #include <string>
 #include <string_view>
 
+namespace google::protobuf {
+class Message;
+}
+
 namespace cprewind::images {
 
 enum class ImageHead {
@@ -21,12 +25,34 @@ enum class ImageHead {
 inline constexpr uint32_t k_common_magic = 0x54564319;
 inline constexpr uint32_t k_service_magic = 0x55105940;
 
+// Bytes behind each entry that are no message. Sizes are fields of the entry (images/proto says which);
+// padded means: with bytes of no meaning, which old writers do not even clear.
+enum class Payload {
+    none,
+    pagemap,        // none; but the first entry is a pagemap_head
+    pipe,           // `bytes` bytes
+    packet,         // `length` bytes
+    tcp,            // `inq_len` bytes, then `outq_len` bytes
+    bpf_map,        // `keys_bytes` bytes, then `values_bytes` bytes
+    semaphores,     // `nsems` u16, padded to a multiple of 8 bytes
+    messages,       // `qnum` times: u32 size, an ipc_msg of that size, its `msize` bytes padded to 8
+    shared_memory,  // none when `in_pagemaps` (since 3.0), else `size` bytes padded to 4
+    ghost,  // all the rest of the file; when `chunks`: u32 size, ghost_chunk_entry, its `len` bytes, …
+};
+
 struct ImageKind {
     const char* name;     // as crit calls it: "CORE"
     uint32_t magic;       // 0 when raw
     const char* pattern;  // of the file name: "core-%u.img"; %u decimal, %x hexadecimal digits
     ImageHead head;
+    const google::protobuf::Message& (*message)();  // what an entry is; null when raw
+    Payload payload;
+    const char* writers;  // "3.4 and later"; "" when all CRIU since 3.0
 };
+
+// The kind that crit names so in "magic", and the one to be taken for a magic when no file name tells.
+const ImageKind* find_image_kind_by_magic(uint32_t magic);
+const ImageKind* find_image_kind_by_name(std::string_view name);
 
 std::span<const ImageKind> all_image_kinds();
 

@@ -49,6 +49,12 @@ std::string join_names(const std::vector<std::string>& names) {
 
 }  // namespace
 
+std::vector<std::string> unknown_fields(const google::protobuf::Message& message) {
+    std::vector<std::string> names;
+    collect_unknown(message, {}, names);
+    return names;
+}
+
 ImageReader::ImageReader(std::unique_ptr<ImageFile> file, std::string_view name, Findings& findings)
     : file_(std::move(file)),
       name_(name),
@@ -159,8 +165,7 @@ bool ImageReader::next(google::protobuf::Message& message) {
             report(FindingKind::damaged,
                    fmt::format("{} lacks {}", message.GetDescriptor()->name(), join_names(missing)));
         }
-        std::vector<std::string> unknown;
-        collect_unknown(message, {}, unknown);
+        std::vector<std::string> unknown = unknown_fields(message);
         if (!unknown.empty()) {
             report(FindingKind::unknown,
                    fmt::format("{} has fields or values that this version does not know: {}",

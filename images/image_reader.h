@@ -29,6 +29,10 @@ class Message;
 
 namespace cprewind::images {
 
+// Numbers, with the path to them ("7", "tc.23"), of fields and enumerators that our schema lacks; the first
+// few.
+std::vector<std::string> unknown_fields(const google::protobuf::Message& message);
+
 class ImageReader {
  public:
     // Checks the head. Nothing, with a finding, when the image is absent, empty, cut off in the head or
