@@ -8,7 +8,9 @@ build:  ## release build in build/release
 	@tools/install-prerequisites
 	@tools/build release
 
-demo: build  ## the main job as a story, on a real Docker in a lab of its own
+demo:  ## the main job as a story, on a real Docker in a lab of its own
+	@tools/install-prerequisites
+	@tools/build release cprewind cprewind-runtime
 	@lab/demo
 
 check:  ## everything that must hold: format, lint, unit tests, sanitizers, end-to-end tests in the lab
