@@ -23,7 +23,8 @@ Usage: cprewind snap CONTAINER… [options]
 
 A snapshot holds the memory of every process and the writable layer of one and the same moment. The container stands
 still while it is taken, for about as long as copying its memory takes, and runs on whatever happens to cprewind.
-Volumes and bind mounts are not part of it, nor are processes that docker exec started.
+Volumes and bind mounts are not part of it, nor are processes that docker exec started. A program that sleeps or waits
+in the kernel at that moment may see the call interrupted (EINTR), as after a signal: CRIU cannot avoid that.
 
   -m, --message TEXT   a note
   --tag TAG            a name for the snapshot, may repeat (one container only)

@@ -36,9 +36,13 @@ std::string make_format() {
 // The first two lines are the same in every version, so that each version can tell what it does not
 // understand.
 void check_format(const Layout& layout) {
-    std::error_code ignored;
-    if (!fs::exists(layout.format(), ignored)) no_repository(layout.root);
-    std::string text = base::read_file(layout.format(), 4096);
+    std::string text;
+    try {
+        text = base::read_file(layout.format(), 4096);
+    } catch (const Error& error) {
+        if (error.kind() == ErrorKind::not_found) no_repository(layout.root);
+        throw;
+    }
     auto lines = base::split(text, '\n');
     constexpr std::string_view k_version_word = "version ";
     std::optional<uint64_t> version;
