@@ -35,7 +35,8 @@ def test_a_snap_killed_at_any_moment_leaves_the_container_running_and_the_reposi
         wait_until(lambda: not staging_directories(repo), f"no staging directory 3 s after a kill at {delay:.0f} ms", 3)
         wait_until(no_cprewind_left, f"no cprewind is left after a kill at {delay:.0f} ms")
     assert killed >= 10, f"a snap takes {wall:.0f} ms here: too short for these delays"
-    repo.assert_clean()
+    # The last one killed may have left its pack half-written: told as harmless, and gone after the next snap.
+    assert all(fault["harmless"] for fault in repo("verify", "--json").json["faults"])
     name = repo.snap(heap)["name"]
     repo.assert_clean()
     assert repo("inspect", name, "ps", "--json").json["processes"][0]["pid"] == 1
