@@ -60,6 +60,8 @@ std::string socket_type(uint32_t type) {
             return "seqpacket";
         case SOCK_RAW:
             return "raw";
+        case SOCK_PACKET:
+            return "spkt";
         default:
             return fmt::format("type {}", type);
     }
@@ -278,7 +280,8 @@ bool fill_simple(const criu::file_entry& entry, File& file) {
             file.flags = entry.psk().flags();
             return entry.has_psk();
         case criu::TUNF:
-            file.description = "tun " + entry.tunf().netdev();
+            file.description =
+                entry.tunf().netdev().empty() ? "tun, no interface" : "tun " + entry.tunf().netdev();
             return entry.has_tunf();
         case criu::NS:
             file.description =
@@ -414,8 +417,16 @@ std::map<uint32_t, File> load_files(const ImageSource& source, Findings& finding
         if (entry.type() == criu::FIFO && entry.fifo().has_regf_id()) {
             fifo_paths.emplace(entry.id(), entry.fifo().regf_id());
         }
-        bool inserted = files.emplace(entry.id(), make_file(entry, companions, *reader, findings)).second;
-        if (!inserted) {
+        File file = make_file(entry, companions, *reader, findings);
+        auto [known, inserted] = files.emplace(entry.id(), file);
+        if (inserted) continue;
+        if (known->second.kind == FileKind::regular && file.kind == FileKind::tun) {
+            // Dumped twice with one id: as the device node that was opened, and as what came out of it.
+            file.path = known->second.path;
+            file.flags = known->second.flags;
+            file.mode = known->second.mode;
+            known->second = std::move(file);
+        } else {
             reader->report(FindingKind::damaged, fmt::format("a second file with the id {}", entry.id()));
         }
     }
