@@ -110,7 +110,7 @@ Json process_tree(const Subject& subject, images::Findings& findings) {
 
 constexpr std::string_view k_style = R"(
 .pair { display: grid; grid-template-columns: 1fr 1fr; gap: 1.5rem; }
-canvas { width: 100%; image-rendering: pixelated; border: 1px solid var(--line); display: block; }
+canvas { max-width: 100%; image-rendering: pixelated; border: 1px solid var(--line); display: block; }
 .key { display: inline-block; width: .8em; height: .8em; margin: 0 .3em 0 1em; vertical-align: -1px; }
 .minus { color: #c33; } .plus { color: #283; }
 )";
@@ -140,6 +140,7 @@ function draw(map, side) {
     }
   }
   context.putImageData(image, 0, 0);
+  canvas.style.width = width * (cells > 16384 ? 1 : width < 32 ? 16 : 4) + 'px';
   return canvas;
 }
 
