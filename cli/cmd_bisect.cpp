@@ -56,7 +56,7 @@ Verdict judge(Context& context, const store::SnapshotRecord& record,
         {"CPREWIND_CONTAINER", record.info.container_name},
         {"CPREWIND_TAKEN_AT", base::rfc3339(record.info.taken_at)},
         {"CPREWIND_ANSWERS", directory.path().string()},
-        {"CPREWIND_REPOSITORY", context.repository.string()},
+        {"CPREWIND_REPO", context.repository.string()},
     };
     for (const auto& [name, value] : variables) ::setenv(name, value.c_str(), 1);
     context.output.flush();

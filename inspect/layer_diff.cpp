@@ -92,24 +92,26 @@ bool compare(const LayerEntry& before, const LayerEntry& after, LayerChange& cha
     return change.type_changed || change.content || change.metadata || change.holes;
 }
 
-// Added entries by what they may have been called before. Inode numbers are reused, so type and, for regular files,
-// content or size must agree as well.
-std::map<const LayerEntry*, const LayerEntry*> find_renames(
-    const std::map<std::string, const LayerEntry*>& before,
-    const std::map<std::string, const LayerEntry*>& after) {
-    std::map<uint64_t, const LayerEntry*> gone;
+// Added entries by what they may have been called before. A capture leaves out inode numbers that prove nothing later,
+// so what renaming keeps has to do: type, time of modification, and content.
+std::map<const LayerEntry*, const LayerEntry*> find_renames(const std::map<std::string, const LayerEntry*>& before,
+                                                            const std::map<std::string, const LayerEntry*>& after) {
+    std::multimap<int64_t, const LayerEntry*> gone;
     for (const auto& [path, entry] : before) {
-        if (!after.contains(path) && entry->inode != 0 && entry->hard_link_to.empty())
-            gone.emplace(entry->inode, entry);
+        if (!after.contains(path) && entry->hard_link_to.empty()) gone.emplace(entry->mtime_ns, entry);
     }
     std::map<const LayerEntry*, const LayerEntry*> renames;
     for (const auto& [path, entry] : after) {
-        if (before.contains(path) || entry->inode == 0 || !entry->hard_link_to.empty()) continue;
-        auto found = gone.find(entry->inode);
-        if (found == gone.end() || found->second->type != entry->type || entry->is_whiteout()) continue;
-        if (entry->type == FileType::regular && content_differs(*found->second, *entry)) continue;
-        renames.emplace(entry, found->second);
-        gone.erase(found);
+        if (before.contains(path) || !entry->hard_link_to.empty() || entry->is_whiteout()) continue;
+        auto [first, last] = gone.equal_range(entry->mtime_ns);
+        auto match = std::find_if(first, last, [&](const auto& candidate) {
+            const LayerEntry& old = *candidate.second;
+            bool other_inode = old.inode != 0 && entry->inode != 0 && old.inode != entry->inode;
+            return !other_inode && old.type == entry->type && !old.is_whiteout() && !content_differs(old, *entry);
+        });
+        if (match == last) continue;
+        renames.emplace(entry, match->second);
+        gone.erase(match);
     }
     return renames;
 }

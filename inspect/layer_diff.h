@@ -10,7 +10,7 @@
 
 namespace cprewind::inspect {
 
-// Renamed: the same inode with the same content under another name; of a file of the container image, whose own
+// Renamed: the same content, time and type under another name; of a file of the container image, whose own
 // inode does not show, a copy under the new name and a whiteout under the old, which is told as that.
 enum class LayerFate { added, removed, changed, renamed };
 
