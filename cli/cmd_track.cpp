@@ -27,7 +27,7 @@ Usage: cprewind track CONTAINER (--file PATH | --env NAME | --fds | --range A-B 
   --file PATH     a file of the writable layer
   --env NAME      an environment variable
   --fds           the open files of a process
-  --range A-B     memory, from A up to but not B; numbers as in C
+  --range A-B     memory, from A from address A up to but not B, hexadecimal
   --search TEXT   memory of all processes
   --pid PID       which process; needed by --fds and --range
   --changes       only the snapshots in which it changed
@@ -42,8 +42,8 @@ using Tracer = std::function<inspect::Trace(const Subject&, images::Findings&)>;
 images::AddressRange parse_range(const std::string& text) {
     size_t dash = text.find('-');
     if (dash != std::string::npos) {
-        auto start = base::parse_number(text.substr(0, dash)),
-             end = base::parse_number(text.substr(dash + 1));
+        auto start = base::parse_address(text.substr(0, dash)),
+             end = base::parse_address(text.substr(dash + 1));
         if (start && end && *start < *end) return {*start, *end};
     }
     throw base::Error(base::ErrorKind::usage, fmt::format("'{}' is no range of addresses", escape(text)),
