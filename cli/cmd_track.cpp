@@ -27,7 +27,7 @@ Usage: cprewind track CONTAINER (--file PATH | --env NAME | --fds | --range A-B 
   --file PATH     a file of the writable layer
   --env NAME      an environment variable
   --fds           the open files of a process
-  --range A-B     memory, from A from address A up to but not B, hexadecimal
+  --range A-B     memory, from address A up to but not B, hexadecimal
   --search TEXT   memory of all processes
   --pid PID       which process; needed by --fds and --range
   --changes       only the snapshots in which it changed
