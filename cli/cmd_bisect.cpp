@@ -42,7 +42,6 @@ namespace {
 
 using base::Error;
 using base::ErrorKind;
-using base::escape;
 
 enum class Verdict { good, bad, skip };
 

@@ -94,8 +94,9 @@ bool compare(const LayerEntry& before, const LayerEntry& after, LayerChange& cha
 
 // Added entries by what they may have been called before. A capture leaves out inode numbers that prove nothing later,
 // so what renaming keeps has to do: type, time of modification, and content.
-std::map<const LayerEntry*, const LayerEntry*> find_renames(const std::map<std::string, const LayerEntry*>& before,
-                                                            const std::map<std::string, const LayerEntry*>& after) {
+std::map<const LayerEntry*, const LayerEntry*> find_renames(
+    const std::map<std::string, const LayerEntry*>& before,
+    const std::map<std::string, const LayerEntry*>& after) {
     std::multimap<int64_t, const LayerEntry*> gone;
     for (const auto& [path, entry] : before) {
         if (!after.contains(path) && entry->hard_link_to.empty()) gone.emplace(entry->mtime_ns, entry);
@@ -104,10 +105,10 @@ std::map<const LayerEntry*, const LayerEntry*> find_renames(const std::map<std::
     for (const auto& [path, entry] : after) {
         if (before.contains(path) || !entry->hard_link_to.empty() || entry->is_whiteout()) continue;
         auto [first, last] = gone.equal_range(entry->mtime_ns);
-        auto match = std::find_if(first, last, [&](const auto& candidate) {
+        auto match = std::find_if(first, last, [&now = *entry](const auto& candidate) {
             const LayerEntry& old = *candidate.second;
-            bool other_inode = old.inode != 0 && entry->inode != 0 && old.inode != entry->inode;
-            return !other_inode && old.type == entry->type && !old.is_whiteout() && !content_differs(old, *entry);
+            bool other_inode = old.inode != 0 && now.inode != 0 && old.inode != now.inode;
+            return !other_inode && old.type == now.type && !old.is_whiteout() && !content_differs(old, now);
         });
         if (match == last) continue;
         renames.emplace(entry, match->second);
