@@ -48,7 +48,8 @@ std::optional<std::string> follow(const std::string& directory, std::string_view
 
 }  // namespace
 
-ArchiveSource::ArchiveSource(std::shared_ptr<const ImageFile> file, std::string name, std::string description)
+ArchiveSource::ArchiveSource(std::shared_ptr<const ImageFile> file, std::string name, std::string description,
+                             const Visitor& visitor)
     : name_(std::move(name)), description_(std::move(description)), compression_(find_compression(*file)) {
     if (compression_ == Compression::other) {
         throw Error(ErrorKind::unsupported,
@@ -67,13 +68,13 @@ ArchiveSource::ArchiveSource(std::shared_ptr<const ImageFile> file, std::string 
                     fmt::format("{} is no tar archive{}{}", description_, why.empty() ? "" : ": ", why),
                     "name an archive, or the directory in which CRIU's .img files lie");
     }
-    read_index();
+    read_index(visitor);
     if (decoded && !decoded->damage().empty()) {
         add_finding(findings_, {FindingKind::damaged, name_, {}, decoded->damage()});
     }
 }
 
-void ArchiveSource::read_index() {
+void ArchiveSource::read_index(const Visitor& visitor) {
     TarReader reader(data_, name_, findings_);
     uint64_t names = 0;
     size_t duplicates = 0;
@@ -102,8 +103,11 @@ void ArchiveSource::read_index() {
                 continue;
             }
             entry = target->second;
-        } else if (compression_ != Compression::none) {
-            keep(entry);
+        } else {
+            if (compression_ != Compression::none) keep(entry);
+            if (visitor) visitor(member->path, content_of(entry));
+            reader.settle(*member);
+            entry.size = member->size;
         }
         names += member->path.size() + sizeof(Member);
         auto [place, added] = members_.try_emplace(member->path);
@@ -155,13 +159,16 @@ std::string ArchiveSource::resolve(std::string_view name) const {
 std::unique_ptr<ImageFile> ArchiveSource::open(std::string_view name) const {
     auto found = members_.find(resolve(name));
     if (found == members_.end()) return nullptr;
-    const Member& member = found->second;
+    return content_of(found->second);
+}
+
+std::unique_ptr<ImageFile> ArchiveSource::content_of(const Member& member) const {
     if (member.content) return std::make_unique<BytesFile>(member.content);
     return std::make_unique<SliceFile>(data_, member.offset, member.size);
 }
 
-std::optional<int64_t> ArchiveSource::modified(std::string_view name) const {
-    auto found = members_.find(name);
+std::optional<int64_t> ArchiveSource::modified_ns(std::string_view name) const {
+    auto found = members_.find(resolve(name));
     if (found == members_.end()) return std::nullopt;
     return found->second.mtime_ns;
 }

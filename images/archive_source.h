@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -26,9 +27,15 @@ namespace cprewind::images {
 
 class ArchiveSource : public ImageSource {
  public:
+    // Called for each regular file as the first pass comes to it: the cheapest time to look at its content in a
+    // compressed archive. What it is given may be kept, and read later, too.
+    using Visitor =
+        std::function<void(const std::string& name, const std::shared_ptr<const ImageFile>& content)>;
+
     // Throws base::Error when `file` is no tar archive in a compression that is read. `name` is what findings
     // call it ("" for the evidence itself), `description` what messages do.
-    ArchiveSource(std::shared_ptr<const ImageFile> file, std::string name, std::string description);
+    ArchiveSource(std::shared_ptr<const ImageFile> file, std::string name, std::string description,
+                  const Visitor& visitor = {});
 
     std::vector<std::string> list() const override;
     std::unique_ptr<ImageFile> open(std::string_view name) const override;
@@ -36,8 +43,7 @@ class ArchiveSource : public ImageSource {
 
     const Findings& findings() const { return findings_; }
     Compression compression() const { return compression_; }
-    // When the member was last written, in nanoseconds since the epoch.
-    std::optional<int64_t> modified(std::string_view name) const;
+    std::optional<int64_t> modified_ns(std::string_view name) const override;
 
  private:
     struct Member {
@@ -46,8 +52,9 @@ class ArchiveSource : public ImageSource {
         int64_t mtime_ns = 0;
         std::shared_ptr<const std::string> content;  // kept from the first pass
     };
-    void read_index();
+    void read_index(const Visitor& visitor);
     void keep(Member& member);
+    std::unique_ptr<ImageFile> content_of(const Member& member) const;
     std::string resolve(std::string_view name) const;
 
     std::shared_ptr<const ImageFile> data_;  // decoded

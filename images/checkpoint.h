@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,6 +28,9 @@ class PrefixedSource : public ImageSource {
 
     std::vector<std::string> list() const override;
     std::unique_ptr<ImageFile> open(std::string_view name) const override;
+    std::optional<int64_t> modified_ns(std::string_view name) const override {
+        return source_.modified_ns(prefix_ + std::string(name));
+    }
     std::string describe() const override { return source_.describe(); }
 
  private:

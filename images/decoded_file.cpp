@@ -7,8 +7,10 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <map>
 #include <mutex>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -19,8 +21,14 @@ namespace {
 
 constexpr size_t k_input_bytes = 128 << 10;
 constexpr size_t k_skip_bytes = 256 << 10;
-// 2^26 bytes. podman and containerd write 8 MiB, `zstd --long` 128 MiB.
-constexpr int k_zstd_window_log = 26;
+// Of the bytes just decoded these many stay at hand: who reads a little back (the last byte of a member, to
+// see whether it is there) does not start again.
+constexpr size_t k_tail_bytes = 64 << 10;
+// All expected parts together.
+constexpr uint64_t k_expected_bytes = 16u << 20;
+// Places to start from; a stream of tiny frames needs no place for each.
+constexpr uint64_t k_start_distance = 1u << 20;
+constexpr size_t k_starts_limit = 100'000;
 // Memory that compresses to nothing exists (a heap full of one value), so a high ratio alone proves nothing:
 // only both together are taken for a bomb. gzip itself cannot exceed 1032.
 constexpr uint64_t k_bomb_bytes = uint64_t{8} << 30;
@@ -38,9 +46,9 @@ class Decoder {
 
 class ZstdDecoder : public Decoder {
  public:
-    ZstdDecoder() : context_(ZSTD_createDCtx(), ZSTD_freeDCtx) {
+    explicit ZstdDecoder(int window_log) : context_(ZSTD_createDCtx(), ZSTD_freeDCtx) {
         CPREWIND_CHECK(context_ != nullptr);
-        ZSTD_DCtx_setParameter(context_.get(), ZSTD_d_windowLogMax, k_zstd_window_log);
+        ZSTD_DCtx_setParameter(context_.get(), ZSTD_d_windowLogMax, window_log);
     }
     size_t step(std::span<const std::byte>& input, std::span<std::byte> out) override {
         ZSTD_inBuffer in{input.data(), input.size(), 0};
@@ -59,7 +67,10 @@ class ZstdDecoder : public Decoder {
 class GzipDecoder : public Decoder {
  public:
     // 15 + 16: the largest window there is, and a gzip head.
-    GzipDecoder() { CPREWIND_CHECK(inflateInit2(&stream_, 15 + 16) == Z_OK); }
+    // `between`: it does not start at the beginning of the file, but between two members.
+    explicit GzipDecoder(bool between) : between_(between) {
+        CPREWIND_CHECK(inflateInit2(&stream_, 15 + 16) == Z_OK);
+    }
     ~GzipDecoder() override { inflateEnd(&stream_); }
     size_t step(std::span<const std::byte>& input, std::span<std::byte> out) override {
         // Members follow each other (pigz, bgzip), and zeros may pad the last.
@@ -86,13 +97,13 @@ class GzipDecoder : public Decoder {
 
  private:
     z_stream stream_{};
-    bool between_ = false;
+    bool between_;
 };
 
-std::unique_ptr<Decoder> make_decoder(Compression compression) {
-    if (compression == Compression::zstd) return std::make_unique<ZstdDecoder>();
+std::unique_ptr<Decoder> make_decoder(Compression compression, int window_log, bool between) {
+    if (compression == Compression::zstd) return std::make_unique<ZstdDecoder>(window_log);
     CPREWIND_CHECK(compression == Compression::gzip);
-    return std::make_unique<GzipDecoder>();
+    return std::make_unique<GzipDecoder>(between);
 }
 
 }  // namespace
@@ -132,8 +143,11 @@ Compression find_compression(const ImageFile& file) {
 
 class DecodedFile::State {
  public:
-    State(std::shared_ptr<const ImageFile> stored, Compression compression)
-        : stored_(std::move(stored)), compression_(compression), input_(k_input_bytes) {}
+    State(std::shared_ptr<const ImageFile> stored, Compression compression, int window_log)
+        : stored_(std::move(stored)),
+          compression_(compression),
+          window_log_(window_log),
+          input_(k_input_bytes) {}
 
     uint64_t known_size() {
         std::lock_guard lock(mutex_);
@@ -144,25 +158,108 @@ class DecodedFile::State {
         return damage_;
     }
 
+    void expect(uint64_t offset, uint64_t size) {
+        std::lock_guard lock(mutex_);
+        if (wanted_.empty()) wanted_bytes_ = 0;
+        if (size == 0 || size > k_expected_bytes - std::min(wanted_bytes_, k_expected_bytes)) return;
+        wanted_bytes_ += size;
+        uint64_t& known = wanted_[offset];
+        known = std::max(known, size);
+    }
+
     size_t read(uint64_t offset, std::span<std::byte> out) {
         std::lock_guard lock(mutex_);
+        if (!wanted_.empty()) fetch_expected();
         if (end_ && offset >= *end_) return 0;
-        if (!decoder_ || offset < position_) restart();
-        std::vector<std::byte> skipped;
-        while (position_ < offset) {
-            skipped.resize(k_skip_bytes);
-            auto part = std::span(skipped).first(
-                static_cast<size_t>(std::min<uint64_t>(offset - position_, k_skip_bytes)));
-            if (decode(part) < part.size()) return 0;
-        }
-        return decode(out);
+        if (copy_fetched(offset, out)) return out.size();
+        size_t done = copy_tail(offset, out);
+        if (done > 0) return done + decode(out.subspan(done));
+        return move_to(offset) ? decode(out) : 0;
     }
 
  private:
-    void restart() {
-        decoder_ = make_decoder(compression_);
-        position_ = stored_offset_ = 0;
+    struct Start {
+        uint64_t position = 0;
+        uint64_t stored_offset = 0;
+    };
+
+    // Starts again at the last start that is not behind `offset`.
+    void restart(uint64_t offset) {
+        auto start = std::upper_bound(starts_.begin(), starts_.end(), offset,
+                                      [](uint64_t wanted, const Start& s) { return wanted < s.position; });
+        --start;
+        decoder_ = make_decoder(compression_, window_log_, start->position > 0);
+        position_ = start->position;
+        stored_offset_ = start->stored_offset;
         left_ = {};
+        tail_.clear();
+        ended_ = false;
+    }
+
+    // False when the end comes before.
+    bool move_to(uint64_t offset) {
+        bool later_start = starts_.back().position > position_ && starts_.back().position <= offset;
+        if (!decoder_ || offset < position_ || later_start) restart(offset);
+        while (position_ < offset) {
+            skipped_.resize(k_skip_bytes);
+            auto part = std::span(skipped_).first(
+                static_cast<size_t>(std::min<uint64_t>(offset - position_, k_skip_bytes)));
+            if (decode(part) < part.size()) return false;
+        }
+        return true;
+    }
+
+    // Reads all that is wanted, in one pass, in place of what was fetched before.
+    void fetch_expected() {
+        fetched_.clear();
+        for (auto [offset, size] : std::exchange(wanted_, {})) {
+            if (end_ && offset >= *end_) break;
+            std::vector<std::byte> bytes(static_cast<size_t>(size));
+            if (copy_fetched(offset, bytes)) continue;
+            size_t done = copy_tail(offset, bytes);
+            if (done == 0 && !move_to(offset)) break;
+            done += decode(std::span(bytes).subspan(done));
+            bytes.resize(done);
+            fetched_.emplace(offset, std::move(bytes));
+        }
+    }
+
+    // Only as a whole.
+    bool copy_fetched(uint64_t offset, std::span<std::byte> out) const {
+        auto part = fetched_.upper_bound(offset);
+        if (part == fetched_.begin()) return false;
+        --part;
+        uint64_t skip = offset - part->first;
+        if (skip > part->second.size() || out.size() > part->second.size() - skip) return false;
+        std::copy_n(part->second.begin() + static_cast<ptrdiff_t>(skip), out.size(), out.begin());
+        return true;
+    }
+
+    // The beginning of `out`, when it is what was decoded last.
+    size_t copy_tail(uint64_t offset, std::span<std::byte> out) const {
+        uint64_t back = position_ - std::min(offset, position_);
+        if (back == 0 || back > tail_.size()) return 0;
+        size_t size = std::min(out.size(), static_cast<size_t>(back));
+        std::copy_n(tail_.end() - static_cast<ptrdiff_t>(back), size, out.begin());
+        return size;
+    }
+
+    void keep_tail(std::span<const std::byte> bytes) {
+        if (bytes.size() >= k_tail_bytes) {
+            tail_.assign(bytes.end() - k_tail_bytes, bytes.end());
+            return;
+        }
+        // Twice the size, so that a byte is moved once and not with each short read.
+        if (tail_.size() + bytes.size() > 2 * k_tail_bytes)
+            tail_.erase(tail_.begin(), tail_.end() - k_tail_bytes);
+        tail_.insert(tail_.end(), bytes.begin(), bytes.end());
+    }
+
+    void note_start() {
+        uint64_t stored = stored_offset_ - left_.size();
+        if (position_ < starts_.back().position + k_start_distance || starts_.size() >= k_starts_limit)
+            return;
+        starts_.push_back({position_, stored});
     }
 
     // Fills `out`; less only at the end, which is then known.
@@ -180,6 +277,7 @@ class DecodedFile::State {
                 ended_ = got == 0;
             }
             auto rest = out.subspan(done);
+            if (decoder_->at_boundary && position_ > 0) note_start();
             if (end_)
                 rest = rest.first(static_cast<size_t>(std::min<uint64_t>(rest.size(), *end_ - position_)));
             size_t before = left_.size();
@@ -202,6 +300,7 @@ class DecodedFile::State {
                     stored_offset_, position_));
             }
         }
+        keep_tail(out.first(done));
         return done;
     }
 
@@ -214,8 +313,15 @@ class DecodedFile::State {
     std::mutex mutex_;
     std::shared_ptr<const ImageFile> stored_;
     Compression compression_;
+    int window_log_;
     std::unique_ptr<Decoder> decoder_;
     std::vector<std::byte> input_;
+    std::vector<std::byte> skipped_;
+    std::vector<std::byte> tail_;
+    std::vector<Start> starts_{Start{}};
+    std::map<uint64_t, uint64_t> wanted_;  // sizes by offset
+    uint64_t wanted_bytes_ = 0;
+    std::map<uint64_t, std::vector<std::byte>> fetched_;
     std::span<const std::byte> left_;
     uint64_t stored_offset_ = 0;
     uint64_t position_ = 0;
@@ -225,14 +331,17 @@ class DecodedFile::State {
     std::string damage_;
 };
 
-DecodedFile::DecodedFile(std::shared_ptr<const ImageFile> stored, Compression compression)
-    : state_(std::make_unique<State>(std::move(stored), compression)) {}
+DecodedFile::DecodedFile(std::shared_ptr<const ImageFile> stored, Compression compression, int window_log)
+    : state_(std::make_unique<State>(std::move(stored), compression, window_log)) {}
 DecodedFile::~DecodedFile() = default;
 uint64_t DecodedFile::size() const {
     return state_->known_size();
 }
 size_t DecodedFile::read_at(uint64_t offset, std::span<std::byte> out) const {
     return state_->read(offset, out);
+}
+void DecodedFile::expect(uint64_t offset, uint64_t size) const {
+    state_->expect(offset, size);
 }
 std::string DecodedFile::damage() const {
     return state_->damage();
@@ -242,6 +351,10 @@ size_t SliceFile::read_at(uint64_t offset, std::span<std::byte> out) const {
     if (offset >= size_) return 0;
     return whole_->read_at(begin_ + offset,
                            out.first(static_cast<size_t>(std::min<uint64_t>(out.size(), size_ - offset))));
+}
+
+void SliceFile::expect(uint64_t offset, uint64_t size) const {
+    if (offset < size_) whole_->expect(begin_ + offset, std::min(size, size_ - offset));
 }
 
 size_t BytesFile::read_at(uint64_t offset, std::span<std::byte> out) const {

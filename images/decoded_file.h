@@ -1,9 +1,11 @@
 // What a compressed file holds, as a file: found by content, undone while reading, never on disk.
 //
 // gzip and zstd streams only go forward. Reading at or behind the last place goes on from there, reading
-// before it starts again at the beginning; so whoever reads in order pays once. Memory is one window of the
-// compression (gzip 32 KiB, zstd at most 64 MiB) whatever the file claims. The two libraries are used
-// directly: libarchive's filters would take a zstd window of 128 MiB, and cannot say where damage begins.
+// before it starts again at the beginning of the frame (zstd) or member (gzip), which mostly is the only one;
+// so whoever reads in order pays once, and whoever cannot says with expect() what will be needed. Memory is
+// one window of the compression (gzip 32 KiB, zstd at most 64 MiB) and 16 MiB of expected parts, whatever the
+// file claims. The two libraries are used directly: libarchive's filters would take a zstd window of 128 MiB,
+// and cannot say where damage begins.
 #pragma once
 
 #include <cstddef>
@@ -23,13 +25,18 @@ Compression find_compression(const ImageFile& file);
 
 class DecodedFile : public ImageFile {
  public:
-    // `compression` is gzip or zstd.
-    DecodedFile(std::shared_ptr<const ImageFile> stored, Compression compression);
+    // 2^26 bytes. podman and containerd write 8 MiB, `zstd --long` 128 MiB.
+    static constexpr int k_window_log = 26;
+
+    // `compression` is gzip or zstd; a zstd window above 2^`window_log` is damage.
+    DecodedFile(std::shared_ptr<const ImageFile> stored, Compression compression,
+                int window_log = k_window_log);
     ~DecodedFile() override;
 
     // How much there is, as far as it is known: all of it once a read has met the end.
     uint64_t size() const override;
     size_t read_at(uint64_t offset, std::span<std::byte> out) const override;
+    void expect(uint64_t offset, uint64_t size) const override;
     // Empty, or why the content ends before the stored bytes do.
     std::string damage() const;
 
@@ -45,6 +52,7 @@ class SliceFile : public ImageFile {
         : whole_(std::move(whole)), begin_(begin), size_(size) {}
     uint64_t size() const override { return size_; }
     size_t read_at(uint64_t offset, std::span<std::byte> out) const override;
+    void expect(uint64_t offset, uint64_t size) const override;
 
  private:
     std::shared_ptr<const ImageFile> whole_;

@@ -84,16 +84,21 @@ std::vector<std::string> DirectorySource::list() const {
     return files;
 }
 
-std::unique_ptr<ImageFile> DirectorySource::open(std::string_view name) const {
+struct DirectorySource::Found {
+    base::Fd fd;
+    struct stat status;
+};
+
+std::optional<DirectorySource::Found> DirectorySource::find(std::string_view name) const {
     std::vector<std::string> parts = base::split(name, '/');
     base::Fd holder;
     int directory = directory_.get();
     bool in_parents = true;
-    if (parts.size() > k_parents_limit) return nullptr;
+    if (parts.size() > k_parents_limit) return std::nullopt;
     for (size_t i = 0; i < parts.size(); ++i) {
         const std::string& part = parts[i];
         if (part.empty() || part == "." || part == ".." || part.find('\0') != std::string::npos)
-            return nullptr;
+            return std::nullopt;
         bool last = i + 1 == parts.size();
         in_parents = in_parents && part == "parent";
         int flags = O_RDONLY | O_CLOEXEC;
@@ -107,7 +112,7 @@ std::unique_ptr<ImageFile> DirectorySource::open(std::string_view name) const {
             int error = errno;
             if (error == ENOENT || error == ENOTDIR || error == ELOOP || error == ENXIO ||
                 error == ENAMETOOLONG) {
-                return nullptr;
+                return std::nullopt;
             }
             base::throw_errno(error, fmt::format("open {}/{}", path_.string(), name));
         }
@@ -118,10 +123,22 @@ std::unique_ptr<ImageFile> DirectorySource::open(std::string_view name) const {
     if (fstat(holder.get(), &status) != 0) {
         base::throw_errno(errno, fmt::format("examine {}/{}", path_.string(), name));
     }
-    if (!S_ISREG(status.st_mode)) return nullptr;
+    if (!S_ISREG(status.st_mode)) return std::nullopt;
+    return Found{std::move(holder), status};
+}
+
+std::unique_ptr<ImageFile> DirectorySource::open(std::string_view name) const {
+    auto found = find(name);
+    if (!found) return nullptr;
     std::string described = fmt::format("{}/{}", path_.string(), name);
-    return std::make_unique<DirectoryFile>(std::move(holder), static_cast<uint64_t>(status.st_size),
+    return std::make_unique<DirectoryFile>(std::move(found->fd), static_cast<uint64_t>(found->status.st_size),
                                            std::move(described));
+}
+
+std::optional<int64_t> DirectorySource::modified_ns(std::string_view name) const {
+    auto found = find(name);
+    if (!found) return std::nullopt;
+    return int64_t{found->status.st_mtim.tv_sec} * 1'000'000'000 + found->status.st_mtim.tv_nsec;
 }
 
 }  // namespace cprewind::images

@@ -7,6 +7,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,9 +24,13 @@ class DirectorySource : public ImageSource {
 
     std::vector<std::string> list() const override;
     std::unique_ptr<ImageFile> open(std::string_view name) const override;
+    std::optional<int64_t> modified_ns(std::string_view name) const override;
     std::string describe() const override { return path_.string(); }
 
  private:
+    struct Found;
+    std::optional<Found> find(std::string_view name) const;
+
     std::filesystem::path path_;
     base::Fd directory_;
 };

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -20,6 +21,9 @@ class ImageFile {
     // medium fails or (stored snapshots) when the bytes are not the ones that were stored. One thread at a
     // time.
     virtual size_t read_at(uint64_t offset, std::span<std::byte> out) const = 0;
+    // A hint that this part will be read soon. What can only be read forwards fetches all expected parts in one
+    // pass when the first is asked for; elsewhere it does nothing.
+    virtual void expect(uint64_t /*offset*/, uint64_t /*size*/) const {}
 };
 
 class ImageSource {
@@ -29,6 +33,8 @@ class ImageSource {
     virtual std::vector<std::string> list() const = 0;
     // The file of that name, or null when there is none.
     virtual std::unique_ptr<ImageFile> open(std::string_view name) const = 0;
+    // When the file was last written, in nanoseconds since the epoch, where that is known.
+    virtual std::optional<int64_t> modified_ns(std::string_view /*name*/) const { return std::nullopt; }
     // What a message calls this source: a path, "web@3".
     virtual std::string describe() const = 0;
 };

@@ -240,19 +240,22 @@ std::optional<TarMember> TarReader::make_member(const char* header, uint64_t siz
     }
     if (member.path.empty() && member.type != FileType::directory)
         return refuse(FindingKind::damaged, "has no name");
-    if (member.type != FileType::regular || member.is_hard_link || size == 0) return member;
-    // The last byte tells whether all are there, but what is there is evidence in any case.
-    std::byte last;
-    member.size = size;
-    if (file_->read_at(member.data_offset + size - 1, std::span(&last, 1)) < 1) {
-        uint64_t end = file_->size();
-        member.size = end > member.data_offset ? std::min(size, end - member.data_offset) : 0;
-        report(FindingKind::truncated,
-               fmt::format("the member \"{}\" says it has {} bytes, but the archive ends after {} of them",
-                           base::escape(member.path), size, member.size));
-        done_ = true;
-    }
+    if (member.type == FileType::regular && !member.is_hard_link) member.size = size;
     return member;
+}
+
+void TarReader::settle(TarMember& member) {
+    if (member.size == 0) return;
+    std::byte last;
+    if (file_->read_at(member.data_offset + member.size - 1, std::span(&last, 1)) == 1) return;
+    // What is there is evidence in any case.
+    uint64_t end = file_->size();
+    uint64_t there = end > member.data_offset ? std::min(member.size, end - member.data_offset) : 0;
+    report(FindingKind::truncated,
+           fmt::format("the member \"{}\" says it has {} bytes, but the archive ends after {} of them",
+                       base::escape(member.path), member.size, there));
+    member.size = there;
+    done_ = true;
 }
 
 std::optional<TarMember> TarReader::next() {

@@ -30,7 +30,7 @@ struct TarMember {
     uint32_t gid = 0;
     uint64_t rdev = 0;
     int64_t mtime_ns = 0;
-    uint64_t size = 0;         // regular files: bytes that are there, at most what the header claims
+    uint64_t size = 0;         // regular files: what the header claims, until settle() has looked
     uint64_t data_offset = 0;  // in the (decoded) file
     std::map<std::string, std::string> xattrs;
 };
@@ -47,6 +47,11 @@ class TarReader {
     // The next member, or nothing at the end. Members that cannot be used (paths that lead out, types that
     // nobody knows) are skipped with a finding that names them; so is everything behind a broken header.
     std::optional<TarMember> next();
+
+    // Cuts the size of the last member to the bytes that are there, with a finding when some are missing. Apart
+    // from next(), because it looks at the last byte: whoever wants the data of a compressed archive reads them
+    // first.
+    void settle(TarMember& member);
 
  private:
     struct Records;
