@@ -54,7 +54,8 @@ void extract_paged(const PagedStoredFile& file, int fd, const Progress& progress
         auto write = [&](uint64_t from, uint64_t to) {
             if (from == to) return;
             uint64_t end = std::min(to * k_page_size, file.size());
-            auto bytes = std::span(buffers[worker]).subspan((from - first) * k_page_size, end - from * k_page_size);
+            auto bytes =
+                std::span(buffers[worker]).subspan((from - first) * k_page_size, end - from * k_page_size);
             base::pwrite_full(fd, bytes, from * k_page_size, "the extracted file");
         };
         uint64_t begin = first;  // of the pages that are in the buffer and not yet in the file
@@ -65,7 +66,8 @@ void extract_paged(const PagedStoredFile& file, int fd, const Progress& progress
                 begin = page + 1;
                 continue;
             }
-            readers[worker]->read(ref, std::span(buffers[worker]).subspan((page - first) * k_page_size, k_page_size));
+            readers[worker]->read(
+                ref, std::span(buffers[worker]).subspan((page - first) * k_page_size, k_page_size));
         }
         write(begin, last);
         done += std::min(k_piece, file.size() - first * k_page_size);

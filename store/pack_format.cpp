@@ -66,7 +66,8 @@ BlockEntry read_entry(Cursor& cursor, size_t raw_size, std::string_view name) {
     bool plausible =
         entry.kind == BlockKind::raw ? entry.stored == raw_size : entry.stored > 0 && entry.stored < raw_size;
     if (!plausible)
-        throw_damaged(name, fmt::format("a block of {} bytes claims {} stored bytes", raw_size, entry.stored));
+        throw_damaged(name,
+                      fmt::format("a block of {} bytes claims {} stored bytes", raw_size, entry.stored));
     return entry;
 }
 
@@ -83,13 +84,14 @@ void check_coverage(const std::vector<FileEntry>& files, uint64_t blocks_end, st
     uint64_t expected = k_header_size;
     for (auto [offset, stored] : extents) {
         if (offset != expected) {
-            throw_damaged(name,
-                    fmt::format("a block begins at byte {} where byte {} was expected", offset, expected));
+            throw_damaged(
+                name, fmt::format("a block begins at byte {} where byte {} was expected", offset, expected));
         }
         expected += stored;
     }
     if (expected != blocks_end) {
-        throw_damaged(name, fmt::format("blocks end at byte {}, the index begins at {}", expected, blocks_end));
+        throw_damaged(name,
+                      fmt::format("blocks end at byte {}, the index begins at {}", expected, blocks_end));
     }
 }
 
@@ -224,7 +226,8 @@ PackTail parse_tail(std::span<const std::byte> bytes, const Trailer& trailer, st
         auto size = file_name ? cursor.integer<uint64_t>() : std::nullopt;
         if (!size) throw_damaged(name, "its index ends within a file's entry");
         if (!is_file_name(*file_name) || (!tail.files.empty() && *file_name <= tail.files.back().name)) {
-            throw_damaged(name, fmt::format("its index holds the file name '{}', which is unsafe or out of order",
+            throw_damaged(name,
+                          fmt::format("its index holds the file name '{}', which is unsafe or out of order",
                                       base::escape(*file_name)));
         }
         file.name = std::move(*file_name);
@@ -233,7 +236,7 @@ PackTail parse_tail(std::span<const std::byte> bytes, const Trailer& trailer, st
         // An entry takes at least a byte, so what is left bounds the allocation as well.
         if (blocks > blocks_left || blocks > cursor.left()) {
             throw_damaged(name, fmt::format("'{}' claims {} bytes, more than its index has room for",
-                                      base::escape(file.name), file.size));
+                                            base::escape(file.name), file.size));
         }
         blocks_left -= blocks;
         file.blocks.reserve(static_cast<size_t>(blocks));

@@ -129,7 +129,8 @@ class Parser {
 
     PageRef read_ref(const PageIndex& index, uint64_t pack) {
         uint64_t slot = varint();
-        if (pack == 0 || pack > index.packs.size() + 1 || slot > UINT32_MAX) fail("its index refers to nothing");
+        if (pack == 0 || pack > index.packs.size() + 1 || slot > UINT32_MAX)
+            fail("its index refers to nothing");
         return {static_cast<uint32_t>(pack), static_cast<uint32_t>(slot)};
     }
 
@@ -157,13 +158,15 @@ class Parser {
             slot += *pages;
             if (slot > k_max_slots) fail("it holds more pages than a pack can");
             if ((*kind & k_delta_bit) != 0) {
-                for (uint8_t page = 0; page < *pages; ++page) group.bases.push_back(read_ref(index, varint()));
+                for (uint8_t page = 0; page < *pages; ++page)
+                    group.bases.push_back(read_ref(index, varint()));
             }
             index.groups.push_back(std::move(group));
         }
         for (const PageGroup& group : index.groups) {
             for (const PageRef& base : group.bases) {
-                if (base.pack == k_own_pack && (base.slot >= slot || index.groups[index.group_of(base.slot)].is_delta())) {
+                if (base.pack == k_own_pack &&
+                    (base.slot >= slot || index.groups[index.group_of(base.slot)].is_delta())) {
                     fail("a page of its index has a base that is none");
                 }
             }
@@ -173,7 +176,8 @@ class Parser {
     // Every byte between header and index belongs to one group, as in version 1.
     void check_coverage(const PageIndex& index, uint64_t groups_end) const {
         std::vector<std::pair<uint64_t, uint32_t>> extents;
-        for (const PageGroup& group : index.groups) extents.emplace_back(group.block.offset, group.block.stored);
+        for (const PageGroup& group : index.groups)
+            extents.emplace_back(group.block.offset, group.block.stored);
         std::sort(extents.begin(), extents.end());
         uint64_t expected = k_header_size;
         for (auto [offset, stored] : extents) {
@@ -198,7 +202,8 @@ class Parser {
         }
         file.name = std::move(*file_name);
         file.size = *size;
-        if (file.pages() > k_max_slots) fail(fmt::format("'{}' claims {} bytes", base::escape(file.name), *size));
+        if (file.pages() > k_max_slots)
+            fail(fmt::format("'{}' claims {} bytes", base::escape(file.name), *size));
         uint64_t pages = 0;
         for (uint64_t left = varint(); left > 0; --left) {
             PageRun run;
@@ -212,11 +217,13 @@ class Parser {
             pages += run.pages;
             file.runs.push_back(run);
         }
-        if (pages != file.pages()) fail(fmt::format("the pages of '{}' do not add up", base::escape(file.name)));
+        if (pages != file.pages())
+            fail(fmt::format("the pages of '{}' do not add up", base::escape(file.name)));
         for (uint64_t left = varint(); left > 0; --left) {
             uint64_t space = varint();
             AddressRun run{static_cast<uint32_t>(space), varint(), varint(), varint()};
-            if (space >= index.spaces.size() || run.page > file.pages() || run.pages > file.pages() - run.page) {
+            if (space >= index.spaces.size() || run.page > file.pages() ||
+                run.pages > file.pages() - run.page) {
                 fail(fmt::format("the addresses of '{}' do not add up", base::escape(file.name)));
             }
             file.addresses.push_back(run);
@@ -237,15 +244,17 @@ uint64_t full_slots(const PageIndex& index) {
 }  // namespace
 
 size_t PageIndex::group_of(uint32_t slot) const {
-    auto after = std::upper_bound(groups.begin(), groups.end(), slot,
-                                  [](uint32_t value, const PageGroup& group) { return value < group.first_slot; });
+    auto after =
+        std::upper_bound(groups.begin(), groups.end(), slot,
+                         [](uint32_t value, const PageGroup& group) { return value < group.first_slot; });
     CPREWIND_CHECK(after != groups.begin());
     return static_cast<size_t>(after - groups.begin()) - 1;
 }
 
 const PagedFile* PageIndex::find(std::string_view name) const {
-    auto at = std::lower_bound(files.begin(), files.end(), name,
-                               [](const PagedFile& file, std::string_view wanted) { return file.name < wanted; });
+    auto at =
+        std::lower_bound(files.begin(), files.end(), name,
+                         [](const PagedFile& file, std::string_view wanted) { return file.name < wanted; });
     return at != files.end() && at->name == name ? &*at : nullptr;
 }
 
@@ -278,7 +287,8 @@ PageIndex parse_page_index(std::span<const std::byte> bytes, uint64_t groups_end
         throw_damaged(name, "its index cannot be decompressed");
     }
     PageIndex index = Parser(raw, name).parse(groups_end);
-    if (cursor.left() != full_slots(index) * sizeof(uint64_t)) throw_damaged(name, "its hints do not match its groups");
+    if (cursor.left() != full_slots(index) * sizeof(uint64_t))
+        throw_damaged(name, "its hints do not match its groups");
     index.hints.reserve(static_cast<size_t>(full_slots(index)));
     while (auto hint = cursor.integer<uint64_t>()) index.hints.push_back(*hint);
     return index;

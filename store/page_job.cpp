@@ -55,9 +55,11 @@ class OwnReader {
             held_ = SIZE_MAX;
             raw_.resize(group.bytes());
             stored_.resize(group.block.stored);
-            bool whole = base::pread_full(context_.fd, stored_, group.block.offset, context_.path) == stored_.size();
+            bool whole =
+                base::pread_full(context_.fd, stored_, group.block.offset, context_.path) == stored_.size();
             if (!whole || !decoder_.decode(group.block, stored_, raw_)) {
-                throw base::Error(base::ErrorKind::io, context_.path + " does not hold what was just written to it");
+                throw base::Error(base::ErrorKind::io,
+                                  context_.path + " does not hold what was just written to it");
             }
             held_ = number;
         }
@@ -99,7 +101,9 @@ class Job {
         auto between = [&] {
             if (progress) progress(done_, size_);
         };
-        for_each_piece(result_.pieces.size(), [&](size_t worker, size_t piece) { store(*workers_[worker], piece); }, between);
+        for_each_piece(
+            result_.pieces.size(), [&](size_t worker, size_t piece) { store(*workers_[worker], piece); },
+            between);
         return std::move(result_);
     }
 
@@ -123,7 +127,8 @@ class Job {
 
     // For pages that nothing is known of: their hints, and of those with the same hint the first one.
     void find_leaders() {
-        bool all_known = std::none_of(predicted_.begin(), predicted_.end(), [](PageRef page) { return page.is_zero(); });
+        bool all_known =
+            std::none_of(predicted_.begin(), predicted_.end(), [](PageRef page) { return page.is_zero(); });
         if (all_known || predicted_.size() == 1) return;
         hints_.resize(predicted_.size());
         for_each_piece(result_.pieces.size(), [&](size_t worker, size_t piece) {
@@ -287,8 +292,9 @@ class Job {
 
 }  // namespace
 
-JobResult store_pages(const JobContext& context, const images::ImageFile& file, const std::vector<PageRef>& predicted,
-                      const std::string& name, const Progress& progress) {
+JobResult store_pages(const JobContext& context, const images::ImageFile& file,
+                      const std::vector<PageRef>& predicted, const std::string& name,
+                      const Progress& progress) {
     return Job(context, file, predicted, name).run(progress);
 }
 

@@ -14,14 +14,14 @@ namespace cprewind::store {
 
 // What a job needs to know of the pack it writes to.
 struct JobContext {
-    const PackSet& known;               // numbers as in the answer's references
-    const std::vector<bool>& retired;   // by number: packs that nothing new may refer to
-    const std::unordered_map<uint64_t, PageRef>& hints;       // whole pages of `known`
+    const PackSet& known;                                // numbers as in the answer's references
+    const std::vector<bool>& retired;                    // by number: packs that nothing new may refer to
+    const std::unordered_map<uint64_t, PageRef>& hints;  // whole pages of `known`
     const std::unordered_map<uint64_t, uint32_t>& own_hints;  // whole pages of this pack
-    const PageIndex& own;               // what this pack has so far
+    const PageIndex& own;                                     // what this pack has so far
     int fd;
     std::string path;
-    std::atomic<uint64_t>& end;         // of the pack's bytes
+    std::atomic<uint64_t>& end;  // of the pack's bytes
 };
 
 // A group that was encoded and written. Bases are references into `known`.
@@ -36,7 +36,7 @@ struct NewGroup {
 struct PagePlace {
     enum class Kind : uint8_t { zero, known, own, fresh, same };
     Kind kind = Kind::zero;
-    uint32_t first = 0;   // known: pack. fresh: group of the piece. same: page of this file, itself not `same`
+    uint32_t first = 0;  // known: pack. fresh: group of the piece. same: page of this file, itself not `same`
     uint32_t second = 0;  // known, own: slot. fresh: page of the group
 };
 
@@ -49,7 +49,8 @@ struct JobResult {
 
 // `predicted`: for each page the one of `known` it is likely to equal or resemble, or a zero page where there is none.
 // Errors: io when the file or the pack fails, damaged when a page of `known` does.
-JobResult store_pages(const JobContext& context, const images::ImageFile& file, const std::vector<PageRef>& predicted,
-                      const std::string& name, const Progress& progress);
+JobResult store_pages(const JobContext& context, const images::ImageFile& file,
+                      const std::vector<PageRef>& predicted, const std::string& name,
+                      const Progress& progress);
 
 }  // namespace cprewind::store

@@ -31,7 +31,8 @@ PagePack::PagePack(const std::filesystem::path& path, const SnapshotId& id, std:
     };
     std::array<std::byte, k_header_size> header{};
     read(header, 0);
-    if (check_header(header, label) != k_paged_version) throw_damaged(label, "it is of another version than expected");
+    if (check_header(header, label) != k_paged_version)
+        throw_damaged(label, "it is of another version than expected");
     if (size_ < k_header_size + k_trailer_size) throw_damaged(label, "it is too short for a pack");
     std::array<std::byte, k_trailer_size> trailer_bytes{};
     read(trailer_bytes, size_ - k_trailer_size);
@@ -45,7 +46,8 @@ PagePack::PagePack(const std::filesystem::path& path, const SnapshotId& id, std:
     number_ = trailer.number;
     SnapshotId found = id_of(index_, info_);
     if (found != id) {
-        throw Error(ErrorKind::damaged, fmt::format("{} is damaged: it holds the snapshot with id {}", label, found),
+        throw Error(ErrorKind::damaged,
+                    fmt::format("{} is damaged: it holds the snapshot with id {}", label, found),
                     "the file may have been renamed; run `cprewind verify`");
     }
 }
@@ -58,8 +60,8 @@ void PagePack::read_group(size_t i, BlockDecoder& decoder, std::vector<std::byte
     bool whole = base::pread_full(fd_.get(), stored, block.offset, name_) == stored.size();
     if (!whole || !decoder.decode(block, stored, raw)) {
         throw Error(ErrorKind::damaged,
-                    fmt::format("{} is damaged: group {} (bytes {} to {} of its pack) is not what was stored", name_, i,
-                                block.offset, block.offset + block.stored),
+                    fmt::format("{} is damaged: group {} (bytes {} to {} of its pack) is not what was stored",
+                                name_, i, block.offset, block.offset + block.stored),
                     "run `cprewind verify` to see which snapshots are whole");
     }
 }
@@ -141,7 +143,8 @@ std::span<const std::byte> PageReader::slot(PageRef page) {
     } else if (place->second != groups_.begin()) {
         groups_.splice(groups_.begin(), groups_, place->second);
     }
-    return std::span<const std::byte>(place->second->raw).subspan((page.slot - group.first_slot) * k_page_size, k_page_size);
+    return std::span<const std::byte>(place->second->raw)
+        .subspan((page.slot - group.first_slot) * k_page_size, k_page_size);
 }
 
 std::span<const std::byte> PageReader::whole(PageRef page) {

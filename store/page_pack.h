@@ -5,8 +5,8 @@
 #include <functional>
 #include <list>
 #include <map>
-#include <optional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -30,7 +30,8 @@ class PagePack {
     const std::string& name() const { return name_; }
 
     // The pages (or their differences) of group `i` into `raw`, which has its size; checked. Error: damaged.
-    void read_group(size_t i, BlockDecoder& decoder, std::vector<std::byte>& buffer, std::span<std::byte> raw) const;
+    void read_group(size_t i, BlockDecoder& decoder, std::vector<std::byte>& buffer,
+                    std::span<std::byte> raw) const;
 
  private:
     SnapshotId id_;
@@ -59,7 +60,9 @@ class PackSet {
     std::shared_ptr<const PagePack> share(uint32_t number) const { return packs_[number - 1]; }
     uint32_t count() const { return static_cast<uint32_t>(packs_.size()); }
     // A reference that pack `number` makes, in our numbers.
-    PageRef translate(uint32_t number, PageRef theirs) const { return {translations_[number - 1][theirs.pack], theirs.slot}; }
+    PageRef translate(uint32_t number, PageRef theirs) const {
+        return {translations_[number - 1][theirs.pack], theirs.slot};
+    }
     // The base of a page that is kept as a difference; nothing when it is kept whole. Both in our numbers.
     std::optional<PageRef> base_of(PageRef page) const;
 

@@ -52,8 +52,9 @@ uint64_t pages_in(uint64_t bytes) {
 void append_page(std::vector<PageRun>& runs, PageRef page) {
     if (!runs.empty()) {
         PageRun& last = runs.back();
-        bool joins = page.is_zero() ? last.first.is_zero()
-                                    : last.first.pack == page.pack && last.first.slot + last.pages == page.slot;
+        bool joins = page.is_zero()
+                         ? last.first.is_zero()
+                         : last.first.pack == page.pack && last.first.slot + last.pages == page.slot;
         if (joins) {
             ++last.pages;
             return;
@@ -126,7 +127,8 @@ void PageWriter::learn_parent() {
         }
     }
     for (auto& [space, places] : places_) {
-        std::sort(places.begin(), places.end(), [](const Place& a, const Place& b) { return a.address < b.address; });
+        std::sort(places.begin(), places.end(),
+                  [](const Place& a, const Place& b) { return a.address < b.address; });
     }
 }
 
@@ -171,8 +173,9 @@ void PageWriter::add(std::string_view name, const images::ImageFile& file, const
     auto same = [&](const PagedFile& other) { return other.name == name; };
     // Names may come from somebody's archive.
     if (!is_file_name(name) || std::any_of(index_.files.begin(), index_.files.end(), same)) {
-        throw Error(ErrorKind::failed, fmt::format("'{}' cannot be stored: the name is {}", base::escape(name),
-                                                   is_file_name(name) ? "there twice" : "not a safe relative path"));
+        throw Error(ErrorKind::failed,
+                    fmt::format("'{}' cannot be stored: the name is {}", base::escape(name),
+                                is_file_name(name) ? "there twice" : "not a safe relative path"));
     }
     PagedFile paged;
     paged.name = name;
@@ -188,14 +191,16 @@ void PageWriter::add(std::string_view name, const images::ImageFile& file, const
     auto predict = [&](const std::string& space, uint64_t address, uint64_t page, uint64_t pages) {
         auto found = places_.find(space);
         if (found == places_.end()) return;
-        auto place = std::upper_bound(found->second.begin(), found->second.end(), address,
-                                      [](uint64_t value, const Place& candidate) { return value < candidate.address; });
+        auto place = std::upper_bound(
+            found->second.begin(), found->second.end(), address,
+            [](uint64_t value, const Place& candidate) { return value < candidate.address; });
         if (place != found->second.begin()) --place;
         for (; place != found->second.end() && place->address < address + pages * k_page_size; ++place) {
             for (uint64_t i = 0; i < place->pages; ++i) {
                 uint64_t there = place->address + i * k_page_size;
                 if (there < address || (there - address) / k_page_size >= pages) continue;
-                predicted[page + (there - address) / k_page_size] = parent_files_[place->file].at(place->page + i);
+                predicted[page + (there - address) / k_page_size] =
+                    parent_files_[place->file].at(place->page + i);
             }
         }
     };
@@ -210,7 +215,8 @@ void PageWriter::add(std::string_view name, const images::ImageFile& file, const
         paged.addresses.push_back(
             {static_cast<uint32_t>(space - index_.spaces.begin()), run.address, page, pages});
     }
-    if (std::any_of(predicted.begin(), predicted.end(), [](PageRef page) { return page.is_zero(); })) learn_hints();
+    if (std::any_of(predicted.begin(), predicted.end(), [](PageRef page) { return page.is_zero(); }))
+        learn_hints();
 
     std::atomic<uint64_t> end{end_};
     JobContext context{*known_, retired_, hints_, own_hints_, index_, fd_.get(), path_.string(), end};
@@ -251,7 +257,8 @@ void PageWriter::add(std::string_view name, const images::ImageFile& file, const
     for (size_t page = 0; page < result.pages.size(); ++page) {
         const PagePlace& place = result.pages[page];
         bool same_as = place.kind == PagePlace::Kind::same;
-        append_page(paged.runs, same_as ? resolve(result.pages[place.first], place.first) : resolve(place, page));
+        append_page(paged.runs,
+                    same_as ? resolve(result.pages[place.first], place.first) : resolve(place, page));
     }
     index_.files.push_back(std::move(paged));
     if (progress) progress(index_.files.back().size, index_.files.back().size);

@@ -67,10 +67,11 @@ class PageWriter {
     std::shared_ptr<const PackSet> known_;
     uint32_t parent_packs_ = 0;
     std::vector<bool> retired_;  // by number in known_: new references go there no more
-    std::unordered_map<std::string, std::vector<Place>> places_;  // of the parent, by space, sorted by address
+    std::unordered_map<std::string, std::vector<Place>>
+        places_;  // of the parent, by space, sorted by address
     std::vector<PageLocator> parent_files_;
     bool hints_known_ = false;
-    std::unordered_map<uint64_t, PageRef> hints_;      // of known_
+    std::unordered_map<uint64_t, PageRef> hints_;       // of known_
     std::unordered_map<uint64_t, uint32_t> own_hints_;  // slots of this pack
 
     PageIndex index_;  // references to known_ are one too low until finish()

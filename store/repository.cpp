@@ -139,7 +139,8 @@ class DirectoryRepository : public Repository {
 
     void tag(const SnapshotId& id, const std::string& tag) override;
     uint64_t remove(const SnapshotId& id) override;
-    VerifyReport verify(std::optional<SnapshotId> only, const Progress& progress, VerifyMode mode) const override;
+    VerifyReport verify(std::optional<SnapshotId> only, const Progress& progress,
+                        VerifyMode mode) const override;
 
     const fs::path& path() const override { return layout_.root; }
     fs::path catalog_path() const override { return fs::absolute(layout_.catalog()); }

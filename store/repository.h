@@ -54,9 +54,9 @@ struct VerifyReport {
 // which the same page is found in the parent. Anything may be said; it decides about space only.
 struct PageAddresses {
     struct Run {
-        std::string space;      // the name of an address space
-        uint64_t address = 0;   // in it
-        uint64_t offset = 0;    // in the file, a multiple of 4096
+        std::string space;     // the name of an address space
+        uint64_t address = 0;  // in it
+        uint64_t offset = 0;   // in the file, a multiple of 4096
         uint64_t bytes = 0;
     };
     std::vector<Run> runs;  // empty: the file's own name and offsets

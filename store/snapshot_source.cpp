@@ -59,16 +59,19 @@ std::filesystem::path find_pack(const Layout& layout, const SnapshotId& id) {
 uint32_t pack_version(const Layout& layout, const SnapshotId& id, const std::string& name) {
     base::Fd fd = base::open_file(find_pack(layout, id), O_RDONLY);
     std::array<std::byte, k_header_size> header{};
-    if (base::pread_full(fd.get(), header, 0, name) != header.size()) throw_damaged(name, "it is too short for a pack");
+    if (base::pread_full(fd.get(), header, 0, name) != header.size())
+        throw_damaged(name, "it is too short for a pack");
     return check_header(header, name);
 }
 
-std::shared_ptr<const PackSet> open_pack_set(const Layout& layout, const SnapshotId& id, const std::string& name) {
+std::shared_ptr<const PackSet> open_pack_set(const Layout& layout, const SnapshotId& id,
+                                             const std::string& name) {
     auto own = std::make_shared<const PagePack>(find_pack(layout, id), id, name);
     return std::make_shared<const PackSet>(own, [&](const SnapshotId& other) {
         try {
-            return std::make_shared<const PagePack>(find_pack(layout, other), other,
-                                                    fmt::format("{}, in a pack of {}", name, other.substr(0, 12)));
+            return std::make_shared<const PagePack>(
+                find_pack(layout, other), other,
+                fmt::format("{}, in a pack of {}", name, other.substr(0, 12)));
         } catch (const Error& error) {
             if (error.kind() != ErrorKind::not_found) throw;
             throw Error(ErrorKind::damaged,
@@ -77,6 +80,16 @@ std::shared_ptr<const PackSet> open_pack_set(const Layout& layout, const Snapsho
                         "put the file back from a copy; `cprewind verify` tells what else needs it");
         }
     });
+}
+
+void PagedStoredFile::read_page(PageRef page, std::span<std::byte> out) const {
+    try {
+        reader_.read(page, out);
+    } catch (const Error& error) {
+        throw Error(error.kind(),
+                    fmt::format("'{}' cannot be read: {}", base::escape(file_.name), error.message()),
+                    error.hint());
+    }
 }
 
 size_t PagedStoredFile::read_at(uint64_t offset, std::span<std::byte> out) const {
@@ -93,9 +106,9 @@ size_t PagedStoredFile::read_at(uint64_t offset, std::span<std::byte> out) const
             part = static_cast<size_t>(std::min<uint64_t>(size - done, zeros));
             std::memset(out.data() + done, 0, part);
         } else if (part == k_page_size) {
-            reader_.read(ref, out.subspan(done, part));
+            read_page(ref, out.subspan(done, part));
         } else {
-            reader_.read(ref, whole);
+            read_page(ref, whole);
             std::memcpy(out.data() + done, whole.data() + begin, part);
         }
         done += part;
@@ -105,7 +118,9 @@ size_t PagedStoredFile::read_at(uint64_t offset, std::span<std::byte> out) const
 
 PackFacts read_facts(const Layout& layout, const SnapshotId& id, const std::string& name) {
     PackFacts facts;
-    auto add = [&](const std::string& file, uint64_t size) { facts.raw_bytes += file == k_rows_file ? 0 : size; };
+    auto add = [&](const std::string& file, uint64_t size) {
+        facts.raw_bytes += file == k_rows_file ? 0 : size;
+    };
     if (pack_version(layout, id, name) == k_pack_version) {
         auto pack = std::make_shared<const Pack>(layout.pack(id), id, name);
         facts = {pack->number(), pack->info(), pack->size(), 0, read_rows(pack)};
@@ -119,7 +134,8 @@ PackFacts read_facts(const Layout& layout, const SnapshotId& id, const std::stri
     return facts;
 }
 
-std::unique_ptr<images::ImageSource> open_snapshot(const Layout& layout, const SnapshotId& id, const std::string& name) {
+std::unique_ptr<images::ImageSource> open_snapshot(const Layout& layout, const SnapshotId& id,
+                                                   const std::string& name) {
     if (pack_version(layout, id, name) == k_pack_version) {
         return std::make_unique<StoredSource>(std::make_shared<const Pack>(layout.pack(id), id, name));
     }

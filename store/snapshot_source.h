@@ -18,7 +18,8 @@ uint32_t pack_version(const Layout& layout, const SnapshotId& id, const std::str
 std::filesystem::path find_pack(const Layout& layout, const SnapshotId& id);
 
 // Opens packs of version 2 with all that they refer to.
-std::shared_ptr<const PackSet> open_pack_set(const Layout& layout, const SnapshotId& id, const std::string& name);
+std::shared_ptr<const PackSet> open_pack_set(const Layout& layout, const SnapshotId& id,
+                                             const std::string& name);
 
 // A file of a snapshot of version 2.
 class PagedStoredFile : public images::ImageFile {
@@ -33,6 +34,8 @@ class PagedStoredFile : public images::ImageFile {
     const PagedFile& file() const { return file_; }
 
  private:
+    void read_page(PageRef page, std::span<std::byte> out) const;
+
     std::shared_ptr<const PackSet> packs_;
     const PagedFile& file_;  // in *packs_
     PageLocator locator_;
@@ -50,6 +53,7 @@ struct PackFacts {
 PackFacts read_facts(const Layout& layout, const SnapshotId& id, const std::string& name);
 
 // Errors: not_found when the pack is not there, damaged, unsupported, io.
-std::unique_ptr<images::ImageSource> open_snapshot(const Layout& layout, const SnapshotId& id, const std::string& name);
+std::unique_ptr<images::ImageSource> open_snapshot(const Layout& layout, const SnapshotId& id,
+                                                   const std::string& name);
 
 }  // namespace cprewind::store

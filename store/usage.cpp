@@ -29,14 +29,14 @@ uint64_t allocated(const fs::path& path) {
 
 // The groups of a kept pack that nobody needs become holes. The pack's index stays as it is: that a group is gone shows
 // in that no snapshot needs it. A reader of the removed snapshot holds the pack's lock and is not disturbed.
-void punch(const fs::path& path, const PagePack& pack, const std::set<uint32_t>& needed) {
+void punch(const fs::path& path, const std::vector<PageGroup>& groups, const std::set<uint32_t>& needed) {
     base::Fd fd = base::open_file(path, O_RDWR);
     if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) return;
-    const auto& groups = pack.index().groups;
     for (uint32_t i = 0; i < groups.size(); ++i) {
         if (needed.contains(i)) continue;
         // A file system that cannot do it keeps the space until the pack goes.
-        if (::fallocate(fd.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(groups[i].block.offset),
+        if (::fallocate(fd.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                        static_cast<off_t>(groups[i].block.offset),
                         static_cast<off_t>(groups[i].block.stored)) != 0) {
             return;
         }
@@ -44,7 +44,8 @@ void punch(const fs::path& path, const PagePack& pack, const std::set<uint32_t>&
 }
 
 void unlink_if_there(const fs::path& path) {
-    if (::unlink(path.c_str()) != 0 && errno != ENOENT) base::throw_errno(errno, fmt::format("remove {}", path.string()));
+    if (::unlink(path.c_str()) != 0 && errno != ENOENT)
+        base::throw_errno(errno, fmt::format("remove {}", path.string()));
 }
 
 std::set<SnapshotId> kept_packs(const Layout& layout) {
@@ -133,7 +134,9 @@ void release(const Layout& layout, const SnapshotId& id, const std::set<uint32_t
         base::throw_errno(errno, fmt::format("rename {} to {}", pack.string(), kept.string()));
     }
     testing::reached("kept");
-    punch(kept, PagePack(kept, id, id), *groups);
+    // A copy: the open pack itself holds the lock that punch() has to get.
+    std::vector<PageGroup> all = PagePack(kept, id, id).index().groups;
+    punch(kept, all, *groups);
     testing::reached("punched");
 }
 

@@ -105,11 +105,13 @@ void Verifier::check_groups(const PackSet& packs) {
         Worker& own = workers[worker];
         std::string damage;
         try {
-            pack.read_group(to_check[i].second, own.decoder, own.buffer, std::span(own.raw).first(group.bytes()));
+            pack.read_group(to_check[i].second, own.decoder, own.buffer,
+                            std::span(own.raw).first(group.bytes()));
             auto stored = std::span(own.buffer).first(group.block.stored);
             if (group.block.kind == BlockKind::zstd && frame_check_of(stored) != group.block.frame_check) {
-                damage = fmt::format("the stored bytes of group {} in the pack of {} changed, though not what they decode to",
-                                     to_check[i].second, pack.id().substr(0, 12));
+                damage = fmt::format(
+                    "the stored bytes of group {} in the pack of {} changed, though not what they decode to",
+                    to_check[i].second, pack.id().substr(0, 12));
             }
         } catch (const Error& error) {
             damage = error.message();
@@ -226,7 +228,8 @@ void Verifier::check_directory(const std::vector<SnapshotRecord>& records,
         std::string name = entry.path().filename().string();
         // What we do not know may have come since we read the catalog.
         std::string id = entry.path().stem().string();
-        bool known = expected.contains(name) || (is_snapshot_id(id) && entry.path().extension() == k_kept_suffix) ||
+        bool known = expected.contains(name) ||
+                     (is_snapshot_id(id) && entry.path().extension() == k_kept_suffix) ||
                      (name == Layout::pack_name(id) && is_snapshot_id(id) &&
                       (catalog_.find(id) || catalog_.find_pending(id) || catalog_.find(id)));
         check_entry(entry, known);
@@ -266,7 +269,8 @@ VerifyReport verify_snapshot(const Layout& layout, const Catalog& catalog, const
     return verifier.finish();
 }
 
-VerifyReport verify_all(const Layout& layout, const Catalog& catalog, VerifyMode mode, const Progress& progress) {
+VerifyReport verify_all(const Layout& layout, const Catalog& catalog, VerifyMode mode,
+                        const Progress& progress) {
     Verifier verifier(layout, catalog, mode, progress);
     for (const std::string& fault : catalog.faults()) verifier.fault("", "the catalog is damaged: " + fault);
     std::vector<SnapshotRecord> records;

@@ -16,6 +16,7 @@ VerifyReport verify_snapshot(const Layout& layout, const Catalog& catalog, const
                              VerifyMode mode, const Progress& progress);
 
 // All snapshots, SQLite's own check, every name in the directory, permissions, leftovers of dead writers.
-VerifyReport verify_all(const Layout& layout, const Catalog& catalog, VerifyMode mode, const Progress& progress);
+VerifyReport verify_all(const Layout& layout, const Catalog& catalog, VerifyMode mode,
+                        const Progress& progress);
 
 }  // namespace cprewind::store

@@ -71,7 +71,8 @@ std::vector<std::shared_ptr<const PagePack>> open_newest(const Layout& layout, c
     for (auto record = records.rbegin(); record != records.rend() && packs.size() < k_most; ++record) {
         try {
             if (pack_version(layout, record->id, record->name()) != k_paged_version) continue;
-            packs.push_back(std::make_shared<const PagePack>(layout.pack(record->id), record->id, record->name()));
+            packs.push_back(
+                std::make_shared<const PagePack>(layout.pack(record->id), record->id, record->name()));
         } catch (const Error&) {
             continue;
         }
@@ -96,7 +97,9 @@ class Writer : public SnapshotWriter {
         }
         pack_->add(name, file, addresses, progress);
     }
-    void add(std::string_view name, std::string_view content) override { add(name, MemoryFile(content), {}, {}); }
+    void add(std::string_view name, std::string_view content) override {
+        add(name, MemoryFile(content), {}, {});
+    }
 
     SnapshotRecord commit(const SnapshotInfo& info, const CatalogRows& rows) override;
 
