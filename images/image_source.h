@@ -13,6 +13,19 @@
 
 namespace cprewind::images {
 
+class ImageFile;
+
+// What is known of two pieces of files without reading them.
+struct Likeness {
+    enum class Answer {
+        unknown,
+        equal,
+        different,  // each of the pages of 4096 bytes differs from its counterpart, and none is all zero
+    };
+    uint64_t bytes = 0;  // so many from the beginning the answer is about; 0: nothing is known
+    Answer answer = Answer::unknown;
+};
+
 class ImageFile {
  public:
     virtual ~ImageFile() = default;

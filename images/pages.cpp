@@ -293,6 +293,16 @@ void PageMap::read_run(const PageRun& run, uint64_t address, std::span<std::byte
     }
 }
 
+Likeness PageMap::likeness(const PageRun& run, uint64_t address, const PageMap& other,
+                           const PageRun& other_run, uint64_t other_address, uint64_t bytes) const {
+    Likeness known = layers_[run.layer]->likeness(
+        run.file_offset + (address - run.address), *other.layers_[other_run.layer],
+        other_run.file_offset + (other_address - other_run.address), bytes);
+    // Half a page of this map is no answer.
+    known.bytes = std::min(known.bytes, bytes) / page_size_ * page_size_;
+    return known;
+}
+
 std::span<const std::byte> RunStream::at(const PageRun& run, uint64_t address) {
     CPREWIND_CHECK(run.state == PageState::present && address >= run.address && address < run.end());
     Window& window = windows_[run.layer];

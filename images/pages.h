@@ -70,6 +70,10 @@ class PageMap {
     // the file has become shorter since it was opened.
     void read_run(const PageRun& run, uint64_t address, std::span<std::byte> out) const;
 
+    // What is known of `bytes` of a present run from `address` on, beside those of another map's, without reading.
+    Likeness likeness(const PageRun& run, uint64_t address, const PageMap& other, const PageRun& other_run,
+                      uint64_t other_address, uint64_t bytes) const;
+
  private:
     friend class PageMapBuilder;
     friend class RunStream;

@@ -73,6 +73,11 @@ bool all_zero(std::span<const std::byte> bytes) {
            (bytes[0] == std::byte{0} && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
 }
 
+images::Likeness likeness(const Segment& before, const Segment& after, uint64_t address, uint64_t bytes) {
+    return before.pages->likeness(*before.run, before.run_address + (address - before.address), *after.pages,
+                                  *after.run, after.run_address + (address - after.address), bytes);
+}
+
 bool is_unknown(PageState state) {
     return state == PageState::parent || state == PageState::lazy || state == PageState::missing;
 }
@@ -105,10 +110,20 @@ struct Comparison {
 PageChanges Comparison::contents(const Segment& before, const Segment& after, uint64_t begin, uint64_t end) {
     PageChanges out;
     while (begin < end) {
+        // A visitor wants to see what differs; what is the same nobody has to read.
+        images::Likeness known = likeness(before, after, begin, end - begin);
+        if (known.bytes > 0 && (known.answer == images::Likeness::Answer::equal || !visit)) {
+            bool equal = known.answer == images::Likeness::Answer::equal;
+            (equal ? out.equal : out.changed) += known.bytes / page;
+            begin += known.bytes;
+            meter.add(2 * known.bytes);
+            continue;
+        }
+        uint64_t stop = known.bytes > 0 ? begin + known.bytes : end;
         auto old_bytes = a.at(before, begin);
         auto new_bytes = b.at(after, begin);
         size_t size =
-            static_cast<size_t>(std::min<uint64_t>({old_bytes.size(), new_bytes.size(), end - begin}));
+            static_cast<size_t>(std::min<uint64_t>({old_bytes.size(), new_bytes.size(), stop - begin}));
         if (std::memcmp(old_bytes.data(), new_bytes.data(), size) == 0) {
             out.equal += size / page;
         } else {

@@ -116,6 +116,41 @@ size_t PagedStoredFile::read_at(uint64_t offset, std::span<std::byte> out) const
     return size;
 }
 
+images::Likeness::Answer PagedStoredFile::compare(PageRef mine, const PagedStoredFile& other,
+                                                  PageRef theirs) const {
+    using Answer = images::Likeness::Answer;
+    if (mine.is_zero() || theirs.is_zero())
+        return mine.is_zero() && theirs.is_zero() ? Answer::equal : Answer::unknown;
+    auto same_place = [](const PackSet& a, PageRef x, const PackSet& b, PageRef y) {
+        return x.slot == y.slot && a.at(x.pack).id() == b.at(y.pack).id();
+    };
+    if (same_place(*packs_, mine, *other.packs_, theirs)) return Answer::equal;
+    auto my_base = packs_->base_of(mine), their_base = other.packs_->base_of(theirs);
+    bool one_step = (my_base && !their_base && same_place(*packs_, *my_base, *other.packs_, theirs)) ||
+                    (!my_base && their_base && same_place(*packs_, mine, *other.packs_, *their_base));
+    return one_step ? Answer::different : Answer::unknown;
+}
+
+images::Likeness PagedStoredFile::likeness(uint64_t offset, const images::ImageFile& other,
+                                           uint64_t other_offset, uint64_t bytes) const {
+    const auto* paged = dynamic_cast<const PagedStoredFile*>(&other);
+    if (paged == nullptr || offset % k_page_size != 0 || other_offset % k_page_size != 0) return {};
+    images::Likeness known;
+    uint64_t pages =
+        std::min(bytes / k_page_size, file_.pages() - std::min(file_.pages(), offset / k_page_size));
+    uint64_t other_first = other_offset / k_page_size;
+    pages = std::min(pages, paged->file_.pages() - std::min(paged->file_.pages(), other_first));
+    for (uint64_t i = 0; i < pages; ++i) {
+        auto answer =
+            compare(locator_.at(offset / k_page_size + i), *paged, paged->locator_.at(other_first + i));
+        if (i > 0 && answer != known.answer) break;
+        known.answer = answer;
+        known.bytes += k_page_size;
+    }
+    // Of those of which nothing is known it is at least known how many they are.
+    return known;
+}
+
 PackFacts read_facts(const Layout& layout, const SnapshotId& id, const std::string& name) {
     PackFacts facts;
     auto add = [&](const std::string& file, uint64_t size) {

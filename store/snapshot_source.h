@@ -29,11 +29,16 @@ class PagedStoredFile : public images::ImageFile {
 
     uint64_t size() const override { return file_.size; }
     size_t read_at(uint64_t offset, std::span<std::byte> out) const override;
+    // By where pages lie: the same slot of the same pack is the same page; a page that is kept as a difference differs
+    // from its base.
+    images::Likeness likeness(uint64_t offset, const images::ImageFile& other, uint64_t other_offset,
+                              uint64_t bytes) const override;
 
     const PackSet& packs() const { return *packs_; }
     const PagedFile& file() const { return file_; }
 
  private:
+    images::Likeness::Answer compare(PageRef mine, const PagedStoredFile& other, PageRef theirs) const;
     void read_page(PageRef page, std::span<std::byte> out) const;
 
     std::shared_ptr<const PackSet> packs_;
