@@ -1,6 +1,7 @@
 // A whole checkpoint, from bytes through the model to every view of it.
 #include "images/checkpoint.h"
 
+#include "images/coverage.h"
 #include "inspect/diff.h"
 #include "inspect/fds.h"
 #include "inspect/mem.h"
@@ -14,6 +15,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     auto source = fuzz::files_of(fuzz::text_of(data, size));
     fuzz::allow_refusal([&] {
         images::Checkpoint checkpoint = images::load_checkpoint(source);
+        for (const images::FileCoverage& file : images::cover(source).files)
+            fuzz::must(file.sum() == file.size, "every byte is accounted for");
         inspect::Moment moment{checkpoint, source};
         inspect::make_overview(moment);
         inspect::list_processes(moment);
