@@ -58,6 +58,15 @@ class Cursor {
     size_t offset_ = 0;
 };
 
+// The same bytes in the other order.
+template <std::unsigned_integral T>
+constexpr T swap_bytes(T value) {
+    T out = 0;
+    for (size_t i = 0; i < sizeof(T); ++i)
+        out = static_cast<T>(out | ((value >> 8 * i & 0xff) << 8 * (sizeof(T) - 1 - i)));
+    return out;
+}
+
 template <std::unsigned_integral T>
 void append_integer(std::string& out, T value) {
     char raw[sizeof(T)];

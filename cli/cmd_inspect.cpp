@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "cli/command.h"
+#include "cli/coverage_view.h"
 #include "cli/json_text.h"
 #include "cli/options.h"
 #include "cli/subject.h"
@@ -24,6 +25,8 @@ Usage: cprewind inspect SNAPSHOT [overview|ps|fds|mem|files] [options]
 
   --pid PID     only this process (its number inside the container)
   --findings    only what is odd, damaged or unknown in the images
+  --coverage    where every byte of every image went: understood (views show it), decoded (only `decode` does),
+                unread (other programs' formats), unknown fields and files of a newer CRIU, and what makes no sense
 
 Process numbers are those inside the container. Nothing is ever written to what is inspected.
 
@@ -58,7 +61,7 @@ std::optional<uint32_t> wanted_pid(const Parsed& parsed, const Subject& subject)
 
 int run_inspect(Context& context, const std::vector<std::string>& arguments) {
     po::options_description options;
-    options.add_options()("pid", po::value<uint32_t>())("findings", "");
+    options.add_options()("pid", po::value<uint32_t>())("findings", "")("coverage", "");
     Parsed parsed = parse_words(arguments, options, 1, 2, "SNAPSHOT");
     const View& view = find_view(parsed.words.size() > 1 ? parsed.words[1] : "overview");
     Subject subject = open_subject(context, parsed.words[0]);
@@ -66,7 +69,9 @@ int run_inspect(Context& context, const std::vector<std::string>& arguments) {
     Json document;
     document["subject"] = subject.name;
     images::Findings findings = subject.checkpoint.findings;
-    if (!parsed.has("findings"))
+    if (parsed.has("coverage")) {
+        show_coverage(context, subject, document);
+    } else if (!parsed.has("findings"))
         view.show(context, {subject, wanted_pid(parsed, subject)}, document, findings);
     if (context.json) {
         document["findings"] = findings_json(findings);

@@ -148,10 +148,6 @@ void check_strays(const std::vector<std::string>& names, Checkpoint& checkpoint)
 
 // Every file of the checkpoint is looked at, also those of which no more than the head is understood.
 void check_files(const ImageSource& source, const std::vector<std::string>& names, Findings& findings) {
-    // Read, and so checked, by the loaders.
-    const std::set<std::string_view> k_read = {"INVENTORY",   "PSTREE", "CORE",  "IDS",         "MM",
-                                               "FS",          "FDINFO", "FILES", "MEMFD_INODE", "TTY_INFO",
-                                               "REMAP_FPATH", "MNTS",   "UTSNS", "STATS"};
     for (const std::string& name : names) {
         if (name == "cipher.img") {
             add_finding(findings, {FindingKind::unknown,
@@ -159,7 +155,9 @@ void check_files(const ImageSource& source, const std::vector<std::string>& name
                                    {},
                                    "the images are encrypted; this version of cprewind cannot read them"});
         } else if (auto found = find_image_kind(name)) {
-            if (!k_read.contains(found->kind->name)) check_head(source, name, *found->kind, findings);
+            // Pagemaps are opened when memory is looked at.
+            bool later = found->kind->payload == Payload::pagemap;
+            if (later || !is_in_model(*found->kind)) check_head(source, name, *found->kind, findings);
         } else if (name.ends_with(".img") && name.find('/') == std::string::npos) {
             add_finding(findings, {FindingKind::unknown, name, {}, "no image of CRIU has this name"});
         }
@@ -190,6 +188,51 @@ Checkpoint load_checkpoint(const ImageSource& source) {
     check_strays(names, checkpoint);
     check_files(source, names, checkpoint.findings);
     return checkpoint;
+}
+
+bool is_in_model(const ImageKind& kind) {
+    static const std::set<std::string_view> k_read = {"INVENTORY",
+                                                      "PSTREE",
+                                                      "CORE",
+                                                      "IDS",
+                                                      "MM",
+                                                      "FS",
+                                                      "FDINFO",
+                                                      "FILES",
+                                                      "MEMFD_INODE",
+                                                      "TTY_INFO",
+                                                      "REMAP_FPATH",
+                                                      "MNTS",
+                                                      "UTSNS",
+                                                      "STATS",
+                                                      "PAGEMAP",
+                                                      "SHMEM_PAGEMAP",
+                                                      "VMAS",
+                                                      "CREDS",
+                                                      "RLIMIT",
+                                                      "REG_FILES",
+                                                      "PIPES",
+                                                      "FIFO",
+                                                      "UNIXSK",
+                                                      "INETSK",
+                                                      "PACKETSK",
+                                                      "NETLINK_SK",
+                                                      "EVENTFD_FILE",
+                                                      "EVENTPOLL_FILE",
+                                                      "EVENTPOLL_TFD",
+                                                      "SIGNALFD",
+                                                      "INOTIFY_FILE",
+                                                      "INOTIFY_WD",
+                                                      "FANOTIFY_FILE",
+                                                      "FANOTIFY_MARK",
+                                                      "TTY_FILES",
+                                                      "TUNFILE",
+                                                      "EXT_FILES",
+                                                      "NS_FILES",
+                                                      "TIMERFD",
+                                                      "BPFMAP_FILE",
+                                                      "PIDFD"};
+    return k_read.contains(kind.name);
 }
 
 bool is_checkpoint(const ImageSource& source) {

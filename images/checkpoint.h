@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "images/image_kinds.h"
 #include "images/image_source.h"
 #include "images/model.h"
 
@@ -15,6 +16,9 @@ namespace cprewind::images {
 // Loads all but the memory itself. What is absent, cut off or contradictory becomes a finding and the rest is
 // loaded all the same; the tree of a hostile pstree.img is made a tree. Throws only what the source throws.
 Checkpoint load_checkpoint(const ImageSource& source);
+
+// Whether load_checkpoint and the views of memory read images of this kind; of others only the head is looked at.
+bool is_in_model(const ImageKind& kind);
 
 // Whether `source` looks like a checkpoint at all: it has an inventory.img or a pstree.img.
 bool is_checkpoint(const ImageSource& source);

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <google/protobuf/message.h>
 #include <sched.h>
 #include <sys/socket.h>
 
@@ -11,6 +12,8 @@
 #include <set>
 #include <string>
 
+#include "base/bytes.h"
+#include "base/error.h"
 #include "images/image_reader.h"
 #include "images/proto/files.pb.h"
 
@@ -90,17 +93,21 @@ std::string protocol_name(uint32_t family, uint32_t protocol, uint32_t type) {
     return family == AF_INET6 ? name + "6" : name;
 }
 
-// The words of an address lie in memory as on the wire.
+// The words of an address lie in the memory of the machine that was dumped as on the wire.
 template <typename Words>
-std::string endpoint(uint32_t family, const Words& words, uint32_t port) {
+std::string endpoint(uint32_t family, const Words& words_read, uint32_t port, bool big_endian) {
+    std::vector<uint32_t> words(words_read.begin(), words_read.end());
+    for (uint32_t& word : words) word = big_endian ? base::swap_bytes(word) : word;
     char text[INET6_ADDRSTRLEN] = "";
     int needed = family == AF_INET6 ? 4 : 1;
-    if ((family != AF_INET && family != AF_INET6) || words.size() < needed) return fmt::format("?:{}", port);
+    if ((family != AF_INET && family != AF_INET6) ||
+        static_cast<int>(std::min<size_t>(words.size(), 4)) < needed)
+        return fmt::format("?:{}", port);
     if (inet_ntop(static_cast<int>(family), words.data(), text, sizeof(text)) == nullptr) return "?";
     return family == AF_INET6 ? fmt::format("[{}]:{}", text, port) : fmt::format("{}:{}", text, port);
 }
 
-void fill_inet(const criu::inet_sk_entry& entry, File& file) {
+void fill_inet(const criu::inet_sk_entry& entry, bool big_endian, File& file) {
     Socket socket;
     socket.family = entry.family();
     socket.type = entry.type();
@@ -108,8 +115,9 @@ void fill_inet(const criu::inet_sk_entry& entry, File& file) {
     socket.state = entry.state();
     socket.inode = entry.ino();
     socket.backlog = entry.backlog();
-    socket.local = endpoint(entry.family(), entry.src_addr(), entry.src_port());
-    if (entry.dst_port() != 0) socket.remote = endpoint(entry.family(), entry.dst_addr(), entry.dst_port());
+    socket.local = endpoint(entry.family(), entry.src_addr(), entry.src_port(), big_endian);
+    if (entry.dst_port() != 0)
+        socket.remote = endpoint(entry.family(), entry.dst_addr(), entry.dst_port(), big_endian);
     std::string name = protocol_name(entry.family(), entry.proto(), entry.type());
     file.description = name + " " + socket.local;
     if (!socket.remote.empty()) file.description += " -> " + socket.remote;
@@ -232,7 +240,7 @@ void fill_watches(const criu::inotify_file_entry& entry, File& file) {
 }
 
 // Kinds that need no more than a line each. False when the entry's own part is missing.
-bool fill_simple(const criu::file_entry& entry, File& file) {
+bool fill_simple(const criu::file_entry& entry, bool big_endian, File& file) {
     switch (entry.type()) {
         case criu::PIPE:
             file.description = fmt::format("pipe:[{}]", entry.pipe().pipe_id());
@@ -274,9 +282,12 @@ bool fill_simple(const criu::file_entry& entry, File& file) {
             file.object = entry.nlsk().ino();
             return entry.has_nlsk();
         case criu::PACKETSK:
+            // As the kernel keeps it, so in the order of the wire.
             file.description =
                 fmt::format("packet {} protocol {:#06x} interface {}", socket_type(entry.psk().type()),
-                            entry.psk().protocol(), entry.psk().ifindex());
+                            big_endian ? entry.psk().protocol()
+                                       : base::swap_bytes(static_cast<uint16_t>(entry.psk().protocol())),
+                            entry.psk().ifindex());
             file.flags = entry.psk().flags();
             return entry.has_psk();
         case criu::TUNF:
@@ -367,7 +378,7 @@ File make_file(const criu::file_entry& entry, const Companions& companions, Imag
             complete = entry.has_reg();
             break;
         case FileKind::inet_socket:
-            fill_inet(entry.isk(), file);
+            fill_inet(entry.isk(), reader.is_big_endian(), file);
             complete = entry.has_isk();
             break;
         case FileKind::unix_socket:
@@ -394,7 +405,7 @@ File make_file(const criu::file_entry& entry, const Companions& companions, Imag
             file.description = "a kind of file that this version does not know";
             break;
         default:
-            complete = fill_simple(entry, file);
+            complete = fill_simple(entry, reader.is_big_endian(), file);
     }
     if (!complete) {
         file.description = fmt::format("{}, details lost", name_of(file.kind));
@@ -404,22 +415,113 @@ File make_file(const criu::file_entry& entry, const Companions& companions, Imag
     return file;
 }
 
-}  // namespace
+// One image for each type, as CRIU before 3.4 wrote them: what is in an entry of files.img is an image there.
+struct OldImage {
+    const char* kind;
+    criu::fd_types type;
+    const char* field;  // of file_entry
+};
+constexpr OldImage k_old_images[] = {
+    {"REG_FILES", criu::REG, "reg"},
+    {"PIPES", criu::PIPE, "pipe"},
+    {"FIFO", criu::FIFO, "fifo"},
+    {"UNIXSK", criu::UNIXSK, "usk"},
+    {"INETSK", criu::INETSK, "isk"},
+    {"PACKETSK", criu::PACKETSK, "psk"},
+    {"NETLINK_SK", criu::NETLINKSK, "nlsk"},
+    {"EVENTFD_FILE", criu::EVENTFD, "efd"},
+    {"EVENTPOLL_FILE", criu::EVENTPOLL, "epfd"},
+    {"SIGNALFD", criu::SIGNALFD, "sgfd"},
+    {"INOTIFY_FILE", criu::INOTIFY, "ify"},
+    {"FANOTIFY_FILE", criu::FANOTIFY, "ffy"},
+    {"TTY_FILES", criu::TTY, "tty"},
+    {"TUNFILE", criu::TUNF, "tunf"},
+    {"EXT_FILES", criu::EXT, "ext"},
+    {"NS_FILES", criu::NS, "nsf"},
+    {"TIMERFD", criu::TIMERFD, "tfd"},
+    {"BPFMAP_FILE", criu::BPFMAP, "bpf"},
+    {"PIDFD", criu::PIDFD, "pidfd"},
+};
 
-std::map<uint32_t, File> load_files(const ImageSource& source, Findings& findings) {
-    std::map<uint32_t, File> files;
-    auto reader = ImageReader::open(source, "files.img", image_kind("FILES"), findings);
-    if (!reader) return files;
-    Companions companions = load_companions(source, findings);
-    std::map<uint32_t, uint32_t> fifo_paths;  // fifo id -> id of the regular file that has its path
-    criu::file_entry entry;
-    while (reader->next(entry)) {
-        if (entry.type() == criu::FIFO && entry.fifo().has_regf_id()) {
-            fifo_paths.emplace(entry.id(), entry.fifo().regf_id());
+// Reads all files, whichever images they are in, and lists them by id.
+class FileLoader {
+ public:
+    FileLoader(const ImageSource& source, Findings& findings)
+        : source_(source), findings_(findings), companions_(load_companions(source, findings)) {}
+
+    std::map<uint32_t, File> run() {
+        epoll_targets_ = read_watched<criu::eventpoll_tfd_entry>("EVENTPOLL_TFD");
+        inotify_watches_ = read_watched<criu::inotify_wd_entry>("INOTIFY_WD");
+        fanotify_marks_ = read_watched<criu::fanotify_mark_entry>("FANOTIFY_MARK");
+        bool any = false;
+        for (const OldImage& image : k_old_images) {
+            std::string name = image_file_name(image_kind(image.kind));
+            if (!has_file(source_, name)) continue;
+            any = true;
+            read_old(image, name);
         }
-        File file = make_file(entry, companions, *reader, findings);
-        auto [known, inserted] = files.emplace(entry.id(), file);
-        if (inserted) continue;
+        if (!any || has_file(source_, "files.img")) read_all();
+        name_fifos();
+        return std::move(files_);
+    }
+
+ private:
+    void read_all() {
+        auto reader = ImageReader::open(source_, "files.img", image_kind("FILES"), findings_);
+        criu::file_entry entry;
+        while (reader && reader->next(entry)) add(entry, *reader);
+    }
+
+    void read_old(const OldImage& image, const std::string& name) {
+        auto reader = ImageReader::open(source_, name, image_kind(image.kind), findings_);
+        criu::file_entry entry;
+        const auto* field = entry.GetDescriptor()->FindFieldByName(image.field);
+        CPREWIND_CHECK(field != nullptr);
+        while (reader) {
+            entry.Clear();
+            auto* part = entry.GetReflection()->MutableMessage(&entry, field);
+            if (!reader->next(*part)) break;
+            const auto* id = part->GetDescriptor()->FindFieldByName("id");
+            entry.set_type(image.type);
+            entry.set_id(part->GetReflection()->GetUInt32(*part, id));
+            add_watched(entry);
+            add(entry, *reader);
+        }
+    }
+
+    // What a file watches was in images of its own, too.
+    void add_watched(criu::file_entry& entry) {
+        if (entry.type() == criu::EVENTPOLL)
+            take_watched(epoll_targets_, entry.id(), *entry.mutable_epfd()->mutable_tfd());
+        if (entry.type() == criu::INOTIFY)
+            take_watched(inotify_watches_, entry.id(), *entry.mutable_ify()->mutable_wd());
+        if (entry.type() == criu::FANOTIFY)
+            take_watched(fanotify_marks_, entry.id(), *entry.mutable_ffy()->mutable_mark());
+    }
+
+    template <typename Entry, typename Field>
+    static void take_watched(const std::multimap<uint32_t, Entry>& all, uint32_t id, Field& field) {
+        auto [from, to] = all.equal_range(id);
+        for (auto each = from; each != to; ++each) *field.Add() = each->second;
+    }
+
+    template <typename Entry>
+    std::multimap<uint32_t, Entry> read_watched(const char* kind) {
+        std::multimap<uint32_t, Entry> out;
+        std::string name = image_file_name(image_kind(kind));
+        if (!has_file(source_, name)) return out;
+        auto reader = ImageReader::open(source_, name, image_kind(kind), findings_);
+        Entry entry;
+        while (reader && reader->next(entry)) out.emplace(entry.id(), entry);
+        return out;
+    }
+
+    void add(const criu::file_entry& entry, ImageReader& reader) {
+        if (entry.type() == criu::FIFO && entry.fifo().has_regf_id())
+            fifo_paths_.emplace(entry.id(), entry.fifo().regf_id());
+        File file = make_file(entry, companions_, reader, findings_);
+        auto [known, inserted] = files_.emplace(entry.id(), file);
+        if (inserted) return;
         if (known->second.kind == FileKind::regular && file.kind == FileKind::tun) {
             // Dumped twice with one id: as the device node that was opened, and as what came out of it.
             file.path = known->second.path;
@@ -427,23 +529,38 @@ std::map<uint32_t, File> load_files(const ImageSource& source, Findings& finding
             file.mode = known->second.mode;
             known->second = std::move(file);
         } else {
-            reader->report(FindingKind::damaged, fmt::format("a second file with the id {}", entry.id()));
+            reader.report(FindingKind::damaged, fmt::format("a second file with the id {}", entry.id()));
         }
     }
-    for (auto [fifo, regular] : fifo_paths) {
-        auto path = files.find(regular);
-        File& file = files[fifo];
-        if (path != files.end() && &path->second != &file) {
+
+    void name_fifos() {
+        for (auto [fifo, regular] : fifo_paths_) {
+            auto path = files_.find(regular);
+            File& file = files_[fifo];
+            if (path == files_.end() || &path->second == &file) continue;
             file.path = path->second.path;
             file.flags = path->second.flags;
         }
-    }
-    for (auto& [id, file] : files) {
-        if (file.kind == FileKind::fifo && file.description.empty()) {
-            file.description = file.path.empty() ? fmt::format("fifo [{}]", file.object) : file.path;
+        for (auto& [id, file] : files_) {
+            if (file.kind == FileKind::fifo && file.description.empty())
+                file.description = file.path.empty() ? fmt::format("fifo [{}]", file.object) : file.path;
         }
     }
-    return files;
+
+    const ImageSource& source_;
+    Findings& findings_;
+    Companions companions_;
+    std::map<uint32_t, File> files_;
+    std::multimap<uint32_t, criu::eventpoll_tfd_entry> epoll_targets_;
+    std::multimap<uint32_t, criu::inotify_wd_entry> inotify_watches_;
+    std::multimap<uint32_t, criu::fanotify_mark_entry> fanotify_marks_;
+    std::map<uint32_t, uint32_t> fifo_paths_;  // fifo id -> id of the regular file that has its path
+};
+
+}  // namespace
+
+std::map<uint32_t, File> load_files(const ImageSource& source, Findings& findings) {
+    return FileLoader(source, findings).run();
 }
 
 }  // namespace cprewind::images

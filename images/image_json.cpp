@@ -41,6 +41,13 @@ uint64_t number(const Message& message, const char* name) {
                                                                 : get.GetUInt32(message, field);
 }
 
+// The word before the magic of a kind, if there is one.
+std::optional<uint32_t> head_of(const ImageKind& kind) {
+    if (kind.head == ImageHead::common) return k_common_magic;
+    if (kind.head == ImageHead::service) return k_service_magic;
+    return std::nullopt;
+}
+
 std::string serialize(const Message& message) {
     return message.SerializePartialAsString();
 }
@@ -87,8 +94,13 @@ class Decoder {
  private:
     const ImageKind& read_head() {
         auto first = cursor_.integer<uint32_t>();
+        if (first && is_swapped_head(*first)) {
+            big_endian_ = true;
+            first = base::swap_bytes(*first);
+        }
         bool has_head = first == k_common_magic || first == k_service_magic;
         auto magic = has_head ? cursor_.integer<uint32_t>() : first;
+        if (has_head && magic) magic = in_order(*magic);
         auto named = find_image_kind(name_);
         const ImageKind* kind = nullptr;
         if (magic && named && named->kind->head != ImageHead::raw && named->kind->magic == *magic) {
@@ -108,6 +120,9 @@ class Decoder {
         // crit knows one name a magic.
         root_["magic"] = find_image_kind_by_magic(kind->magic)->name;
         if (!has_head && kind->head != ImageHead::bare) root_["image_version"] = 1;
+        if (big_endian_) root_["byte_order"] = "big";
+        if (has_head && first != head_of(*kind))
+            root_["head"] = first == k_common_magic ? "common" : "service";
         entry_offset_ = cursor_.offset();
         return *kind;
     }
@@ -131,7 +146,7 @@ class Decoder {
     std::optional<Json> read_entry(Message& message) {
         auto head = take(sizeof(uint32_t));
         if (!head) return std::nullopt;
-        auto payload = take(*base::Cursor(base::as_bytes(*head)).integer<uint32_t>());
+        auto payload = take(in_order(*base::Cursor(base::as_bytes(*head)).integer<uint32_t>()));
         if (!payload) return std::nullopt;
         message.Clear();
         Json entry = Json::object();
@@ -218,7 +233,7 @@ class Decoder {
         if (!values || !skip_padding(padding_of(count * 2, 8), padding)) return false;
         base::Cursor cursor(base::as_bytes(*values));
         Json list = Json::array();
-        while (auto value = cursor.integer<uint16_t>()) list.push_back(*value);
+        while (auto value = cursor.integer<uint16_t>()) list.push_back(in_order(*value));
         entry["extra"] = std::move(list);
         keep_padding(entry, padding);
         return true;
@@ -256,7 +271,13 @@ class Decoder {
         return true;
     }
 
+    template <typename T>
+    T in_order(T value) const {
+        return big_endian_ ? base::swap_bytes(value) : value;
+    }
+
     base::Cursor cursor_;
+    bool big_endian_ = false;
     std::string_view bytes_;
     std::string_view name_;
     Findings& findings_;
@@ -287,9 +308,11 @@ class Encoder {
         if (!entries.is_array()) refuse("\"entries\" should be a list");
 
         bool old = json.contains("image_version") && json["image_version"] == 1;
-        if (kind->head == ImageHead::common && !old) base::append_integer(out_, k_common_magic);
-        if (kind->head == ImageHead::service && !old) base::append_integer(out_, k_service_magic);
-        base::append_integer(out_, kind->magic);
+        big_endian_ = json.contains("byte_order") && json["byte_order"] == "big";
+        auto head = head_of(*kind);
+        if (json.contains("head")) head = json["head"] == "service" ? k_service_magic : k_common_magic;
+        if (head && !old) append(*head);
+        append(kind->magic);
         for (size_t i = 0; i < entries.size(); ++i) write(*kind, entries[i], i == 0);
         if (json.contains("rest")) out_ += parse_base64(json["rest"]);
         return std::move(out_);
@@ -323,7 +346,13 @@ class Encoder {
                 if (parsed) message.CopyFrom(*as_written);
             }
         }
-        base::append_text(out_, bytes);
+        append(static_cast<uint32_t>(bytes.size()));
+        out_ += bytes;
+    }
+
+    template <typename T>
+    void append(T number) {
+        base::append_integer(out_, big_endian_ ? base::swap_bytes(number) : number);
     }
 
     void write_payload(Payload payload, const Message& message, const Json& entry) {
@@ -342,7 +371,7 @@ class Encoder {
                 for (const Json& value : extra) {
                     if (!value.is_number_unsigned() || value.get<uint64_t>() > 0xffff)
                         refuse("a semaphore should be a number up to 65535");
-                    base::append_integer(out_, value.get<uint16_t>());
+                    append(value.get<uint16_t>());
                 }
                 return pad(extra.size() * 2, 8, padding);
             case Payload::messages:
@@ -375,6 +404,7 @@ class Encoder {
     }
 
     std::string out_;
+    bool big_endian_ = false;
 };
 
 }  // namespace

@@ -10,7 +10,9 @@
 //   "raw"             of an entry: its message as it was written; good as long as the fields beside it are
 //   unchanged "unknown_fields"  of an entry: numbers of fields (with the path to them) that are only in "raw"
 //   "padding"         of an entry: bytes of no meaning that were not zero
+//   "byte_order"      "big", when the machine that was dumped was (s390x)
 //   "image_version"   1, when the head has one magic only (CRIU before 1.7)
+//   "head"            "common" or "service", where that is not the head of this kind
 //   "rest"            of the image: bytes from where it stops to make sense
 #pragma once
 

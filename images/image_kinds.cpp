@@ -2,6 +2,7 @@
 
 #include <charconv>
 
+#include "base/bytes.h"
 #include "base/error.h"
 #include "images/proto/content.pb.h"
 #include "images/proto/files.pb.h"
@@ -213,6 +214,12 @@ const ImageKind* find_image_kind_by_magic(uint32_t magic) {
         if (kind.head != ImageHead::raw && kind.magic == magic) return &kind;
     }
     return nullptr;
+}
+
+bool is_swapped_head(uint32_t word) {
+    uint32_t swapped = base::swap_bytes(word);
+    return swapped == k_common_magic || swapped == k_service_magic ||
+           (find_image_kind_by_magic(swapped) != nullptr && find_image_kind_by_magic(word) == nullptr);
 }
 
 const ImageKind& image_kind(std::string_view name) {

@@ -54,6 +54,9 @@ struct ImageKind {
 const ImageKind* find_image_kind_by_magic(uint32_t magic);
 const ImageKind* find_image_kind_by_name(std::string_view name);
 
+// The first word of an image, read as little-endian, is one that a big-endian machine wrote.
+bool is_swapped_head(uint32_t word);
+
 std::span<const ImageKind> all_image_kinds();
 
 // By name, which must exist: a wrong one is our own mistake.

@@ -74,15 +74,14 @@ std::optional<ImageReader> ImageReader::open(const ImageSource& source, std::str
         reader.report(FindingKind::empty, "the file has no bytes, not even a head");
         return std::nullopt;
     }
-    auto word = [&]() -> std::optional<uint32_t> {
-        auto raw = reader.take(sizeof(uint32_t));
-        if (!raw) return std::nullopt;
-        return base::Cursor(*raw).integer<uint32_t>();
-    };
-    auto first = word();
+    auto first = reader.take_number();
     uint32_t expected_head = kind.head == ImageHead::service ? k_service_magic : k_common_magic;
+    if (first && is_swapped_head(*first)) {
+        reader.big_endian_ = true;
+        first = base::swap_bytes(*first);
+    }
     bool has_head = kind.head != ImageHead::bare && first == expected_head;
-    auto magic = has_head ? word() : first;
+    auto magic = has_head ? reader.take_number() : first;
     if (!magic) {
         reader.report(FindingKind::truncated,
                       fmt::format("the file ends in its head, after {} bytes", reader.size_));
@@ -128,17 +127,24 @@ std::optional<std::span<const std::byte>> ImageReader::take(uint64_t size) {
     return part;
 }
 
+std::optional<uint32_t> ImageReader::take_number() {
+    auto raw = take(sizeof(uint32_t));
+    if (!raw) return std::nullopt;
+    uint32_t number = *base::Cursor(*raw).integer<uint32_t>();
+    return big_endian_ ? base::swap_bytes(number) : number;
+}
+
 bool ImageReader::next(google::protobuf::Message& message) {
     while (offset_ < size_) {
         entry_offset_ = offset_;
-        auto head = take(sizeof(uint32_t));
+        auto head = take_number();
         if (!head) {
             report(FindingKind::truncated,
                    fmt::format("{} stray bytes at the end, not even an entry's size", size_ - offset_));
             offset_ = size_;
             return false;
         }
-        uint32_t size = *base::Cursor(*head).integer<uint32_t>();
+        uint32_t size = *head;
         if (size > size_ - offset_) {
             report(FindingKind::truncated,
                    fmt::format("an entry of {} bytes, but only {} are left", size, size_ - offset_));

@@ -1,7 +1,7 @@
 // Framing: an image is a head and then entries, each a size and a protobuf message, some with raw bytes
 // behind it.
 //
-//   image  = head entry*            numbers are u32, little-endian
+//   image  = head entry*            numbers are u32, in the byte order of the machine that was dumped
 //   head   = IMG_COMMON magic       since images 1.1; magic alone before, and always in inventory.img
 //          | IMG_SERVICE magic      stats-dump, irmap-cache
 //   entry  = size payload[size] extra
@@ -52,6 +52,9 @@ class ImageReader {
     // Where the last entry began.
     uint64_t entry_offset() const { return entry_offset_; }
     const std::string& name() const { return name_; }
+    // Dumped on a big-endian machine (s390x): the head tells. Messages are the same on all machines; what they
+    // copied from the kernel's memory, addresses of sockets, is not.
+    bool is_big_endian() const { return big_endian_; }
 
     // A finding at the last entry. Of one image only the first few are kept, so that garbage does not fill
     // memory.
@@ -60,12 +63,14 @@ class ImageReader {
  private:
     ImageReader(std::unique_ptr<ImageFile> file, std::string_view name, Findings& findings);
     std::optional<std::span<const std::byte>> take(uint64_t size);
+    std::optional<uint32_t> take_number();
 
     std::unique_ptr<ImageFile> file_;
     std::string name_;
     Findings* findings_;
     size_t findings_left_;
     uint64_t size_;
+    bool big_endian_ = false;
     uint64_t offset_ = 0;
     uint64_t entry_offset_ = 0;
     std::vector<std::byte> window_;

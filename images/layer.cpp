@@ -117,13 +117,14 @@ const char* fault_of(const LayerEntry& entry, const std::unordered_map<std::stri
                      uint64_t data_size) {
     if (entry.path.empty()) {
         if (!known.empty()) return "is the root, but not the first";
-        return entry.type == FileType::directory ? nullptr : "is the root, but no directory";
+        if (entry.type != FileType::directory) return "is the root, but no directory";
+    } else {
+        if (!is_plain_path(entry.path)) return "has a path that leads out of the layer";
+        if (known.contains(entry.path)) return "is there twice";
+        auto parent = known.find(parent_of(entry.path));
+        if (parent == known.end() || parent->second != FileType::directory)
+            return "lies in no directory of the layer";
     }
-    if (!is_plain_path(entry.path)) return "has a path that leads out of the layer";
-    if (known.contains(entry.path)) return "is there twice";
-    auto parent = known.find(parent_of(entry.path));
-    if (parent == known.end() || parent->second != FileType::directory)
-        return "lies in no directory of the layer";
     if ((entry.mode & ~07777u) != 0) return "has a mode with bits that no mode has";
     if (entry.size > INT64_MAX) return "is larger than any file can be";
     if (!entry.hard_link_to.empty()) {

@@ -325,12 +325,17 @@ void name_mapping(const criu::vma_entry& vma, const std::map<uint32_t, File>& fi
 void load_guards(const criu::mm_entry& mm, const std::string& image, Process& process, Findings& findings) {
     for (const criu::vma_entry& vma : mm.vmas()) {
         if ((vma.status() & (1u << k_guard_bit)) == 0) continue;
-        auto after = std::upper_bound(process.mappings.begin(), process.mappings.end(), vma.start(),
-                                      [](uint64_t address, const Mapping& m) { return address < m.start; });
-        bool inside = after != process.mappings.begin() && vma.start() < vma.end() &&
-                      vma.end() <= std::prev(after)->end;
-        if (inside) {
-            process.guards.push_back({vma.start(), vma.end()});
+        // One range may run on through mappings that touch: cut it where they do.
+        auto mapping = std::partition_point(process.mappings.begin(), process.mappings.end(),
+                                            [&](const Mapping& m) { return m.end <= vma.start(); });
+        uint64_t place = vma.start();
+        std::vector<AddressRange> parts;
+        for (; mapping != process.mappings.end() && mapping->start <= place && place < vma.end(); ++mapping) {
+            parts.push_back({place, std::min(vma.end(), mapping->end)});
+            place = parts.back().end;
+        }
+        if (place >= vma.end() && !parts.empty()) {
+            process.guards.insert(process.guards.end(), parts.begin(), parts.end());
         } else {
             add_finding(findings, {FindingKind::damaged,
                                    image,
@@ -341,8 +346,36 @@ void load_guards(const criu::mm_entry& mm, const std::string& image, Process& pr
     }
 }
 
+// Before CRIU 3.0 mappings were in an image of their own, and so were credentials.
+void read_old_mappings(const ImageSource& source, const Process& process, criu::mm_entry& mm,
+                       Findings& findings) {
+    const ImageKind& kind = image_kind("VMAS");
+    std::string image = image_file_name(kind, process.pid.value);
+    if (source.open(image) == nullptr) return;
+    auto reader = ImageReader::open(source, image, kind, findings);
+    criu::vma_entry entry;
+    while (reader && reader->next(entry)) *mm.add_vmas() = entry;
+}
+
+void read_old_credentials(const ImageSource& source, Process& process, Findings& findings) {
+    const ImageKind& kind = image_kind("CREDS");
+    std::string image = image_file_name(kind, process.pid.value);
+    criu::creds_entry entry;
+    if (source.open(image) == nullptr || !read_single(source, image, kind, entry, findings)) return;
+    process.credentials = make_credentials(entry);
+}
+
+void read_old_limits(const ImageSource& source, Process& process, Findings& findings) {
+    const ImageKind& kind = image_kind("RLIMIT");
+    std::string image = image_file_name(kind, process.pid.value);
+    if (source.open(image) == nullptr) return;
+    auto reader = ImageReader::open(source, image, kind, findings);
+    criu::rlimit_entry entry;
+    while (reader && reader->next(entry)) process.limits.push_back({entry.cur(), entry.max()});
+}
+
 void load_memory(const ImageSource& source, const std::map<uint32_t, File>& files, Process& process,
-                 Findings& findings) {
+                 std::set<uint32_t>& used, Findings& findings) {
     const ImageKind& kind = image_kind("MM");
     std::string image = image_file_name(kind, process.pid.value);
     criu::mm_entry mm;
@@ -357,6 +390,7 @@ void load_memory(const ImageSource& source, const std::map<uint32_t, File>& file
     process.arguments = {mm.mm_arg_start(), std::max(mm.mm_arg_start(), mm.mm_arg_end())};
     process.environment = {mm.mm_env_start(), std::max(mm.mm_env_start(), mm.mm_env_end())};
     process.auxv.assign(mm.mm_saved_auxv().begin(), mm.mm_saved_auxv().end());
+    used.insert(mm.exe_file_id());
     auto executable = files.find(mm.exe_file_id());
     if (executable != files.end()) {
         process.executable = executable->second.path;
@@ -367,6 +401,7 @@ void load_memory(const ImageSource& source, const std::map<uint32_t, File>& file
                      {},
                      fmt::format("the executable is file {}, which no image describes", mm.exe_file_id())});
     }
+    if (mm.vmas_size() == 0) read_old_mappings(source, process, mm, findings);
     uint64_t last_end = 0;
     for (const criu::vma_entry& vma : mm.vmas()) {
         if ((vma.status() & (1u << k_guard_bit)) != 0) continue;
@@ -408,11 +443,13 @@ std::string path_of(uint32_t id, const char* what, const std::string& image,
 }
 
 void load_fs(const ImageSource& source, const std::map<uint32_t, File>& files, Process& process,
-             Findings& findings) {
+             std::set<uint32_t>& used, Findings& findings) {
     const ImageKind& kind = image_kind("FS");
     std::string image = image_file_name(kind, process.pid.value);
     criu::fs_entry fs;
     if (!read_single(source, image, kind, fs, findings)) return;
+    used.insert(fs.cwd_id());
+    used.insert(fs.root_id());
     process.cwd = path_of(fs.cwd_id(), "working directory", image, files, findings);
     process.root = path_of(fs.root_id(), "root", image, files, findings);
     if (fs.has_umask()) process.umask = fs.umask();
@@ -423,7 +460,10 @@ std::vector<FileDescriptor> load_fds(const ImageSource& source, uint32_t files_i
                                      Findings& findings) {
     std::vector<FileDescriptor> fds;
     const ImageKind& kind = image_kind("FDINFO");
-    auto reader = ImageReader::open(source, image_file_name(kind, files_id), kind, findings);
+    std::string image = image_file_name(kind, files_id);
+    // CRIU makes no image for a table that has no descriptor in it; check_absent_tables() has the last word.
+    if (source.open(image) == nullptr) return fds;
+    auto reader = ImageReader::open(source, image, kind, findings);
     if (!reader) return fds;
     criu::fdinfo_entry entry;
     while (fds.size() <= limit && reader->next(entry)) {
@@ -442,12 +482,46 @@ std::vector<FileDescriptor> load_fds(const ImageSource& source, uint32_t files_i
     return fds;
 }
 
+// A table without descriptors and one whose image was lost look the same, but for the open files that nobody has then.
+void check_absent_tables(const ImageSource& source, const std::map<uint32_t, File>& files,
+                         const std::vector<Process>& processes, std::set<uint32_t> used, Findings& findings) {
+    std::set<std::string> absent;
+    for (const Process& process : processes) {
+        for (const FileDescriptor& fd : process.fds) used.insert(fd.file_id);
+        for (const Mapping& mapping : process.mappings) {
+            if (mapping.file_id) used.insert(*mapping.file_id);
+        }
+        if (process.state == ProcessState::zombie || !process.ids) continue;
+        std::string image = image_file_name(image_kind("FDINFO"), process.ids->files);
+        if (source.open(image) == nullptr) absent.insert(image);
+    }
+    if (absent.empty()) return;
+    // A fifo has a second file, which is its path.
+    std::set<std::string_view> fifos;
+    for (const auto& [id, file] : files) {
+        if (file.kind == FileKind::fifo) fifos.insert(file.path);
+    }
+    auto orphans = std::count_if(files.begin(), files.end(), [&](const auto& file) {
+        return !used.contains(file.first) && !fifos.contains(file.second.path);
+    });
+    if (orphans == 0) return;
+    for (const std::string& image : absent) {
+        add_finding(
+            findings,
+            {FindingKind::absent,
+             image,
+             {},
+             fmt::format("this image is not there, and {} open files belong to no descriptor", orphans)});
+    }
+}
+
 }  // namespace
 
 std::vector<Process> load_processes(const ImageSource& source, const std::map<uint32_t, File>& files,
                                     Architecture& architecture, Findings& findings) {
     std::vector<Process> processes = order_tree(read_tree(source, findings), findings);
     std::map<uint32_t, std::vector<FileDescriptor>> tables;  // by files id: processes may share one
+    std::set<uint32_t> used;  // files by id that processes have other than by a descriptor
     size_t fds_left = k_fds_limit;
     for (Process& process : processes) {
         load_cores(source, process, architecture, findings);
@@ -458,8 +532,10 @@ std::vector<Process> load_processes(const ImageSource& source, const std::map<ui
         // Images of the very first versions have them in the core only.
         bool in_core = process.ids.has_value() && source.open(ids_image) == nullptr;
         if (!in_core && read_single(source, ids_image, ids_kind, ids, findings)) process.ids = make_ids(ids);
-        load_memory(source, files, process, findings);
-        load_fs(source, files, process, findings);
+        if (!process.credentials) read_old_credentials(source, process, findings);
+        if (process.limits.empty()) read_old_limits(source, process, findings);
+        load_memory(source, files, process, used, findings);
+        load_fs(source, files, process, used, findings);
         if (!process.ids) continue;
         auto [table, is_new] = tables.try_emplace(process.ids->files);
         if (is_new) table->second = load_fds(source, process.ids->files, files, fds_left, findings);
@@ -476,6 +552,7 @@ std::vector<Process> load_processes(const ImageSource& source, const std::map<ui
         fds_left -= table->second.size();
         process.fds = table->second;
     }
+    check_absent_tables(source, files, processes, std::move(used), findings);
     return processes;
 }
 

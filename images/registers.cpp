@@ -35,6 +35,35 @@ std::vector<Register> aarch64_registers(const criu::user_aarch64_regs_entry& reg
     return out;
 }
 
+// Where the schema names registers as debuggers do, or numbers them r0, r1, …: its fields in its order, of the repeated
+// ones the first (the second are those of s390x that nobody has used since ESA).
+std::vector<Register> numbered_registers(const google::protobuf::Message& regs) {
+    constexpr const char* k_names[] = {"r0",  "r1",  "r2",  "r3",  "r4",  "r5",  "r6",  "r7",
+                                       "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15",
+                                       "r16", "r17", "r18", "r19", "r20", "r21", "r22", "r23",
+                                       "r24", "r25", "r26", "r27", "r28", "r29", "r30", "r31"};
+    using google::protobuf::FieldDescriptor;
+    std::vector<Register> out;
+    const auto& type = *regs.GetDescriptor();
+    const auto& get = *regs.GetReflection();
+    for (int i = 0; i < type.field_count(); ++i) {
+        const FieldDescriptor* field = type.field(i);
+        bool wide = field->cpp_type() == FieldDescriptor::CPPTYPE_UINT64;
+        if (!wide && field->cpp_type() != FieldDescriptor::CPPTYPE_UINT32) continue;
+        if (!field->is_repeated()) {
+            if (!get.HasField(regs, field)) continue;
+            out.push_back(
+                {field->name().c_str(), wide ? get.GetUInt64(regs, field) : get.GetUInt32(regs, field)});
+            continue;
+        }
+        if (!wide) continue;
+        for (int n = 0; n < get.FieldSize(regs, field) && n < static_cast<int>(std::size(k_names)); ++n) {
+            out.push_back({k_names[n], get.GetRepeatedUInt64(regs, field, n)});
+        }
+    }
+    return out;
+}
+
 }  // namespace
 
 Architecture architecture_of(const criu::core_entry& core) {
@@ -64,6 +93,12 @@ Architecture architecture_of(const criu::core_entry& core) {
 std::vector<Register> read_registers(const criu::core_entry& core) {
     if (core.thread_info().has_gpregs()) return x86_registers(core.thread_info().gpregs());
     if (core.ti_aarch64().has_gpregs()) return aarch64_registers(core.ti_aarch64().gpregs());
+    if (core.ti_arm().has_gpregs()) return numbered_registers(core.ti_arm().gpregs());
+    if (core.ti_ppc64().has_gpregs()) return numbered_registers(core.ti_ppc64().gpregs());
+    if (core.ti_s390().has_gpregs()) return numbered_registers(core.ti_s390().gpregs());
+    if (core.ti_mips().has_gpregs()) return numbered_registers(core.ti_mips().gpregs());
+    if (core.ti_loongarch64().has_gpregs()) return numbered_registers(core.ti_loongarch64().gpregs());
+    if (core.ti_riscv64().has_gpregs()) return numbered_registers(core.ti_riscv64().gpregs());
     return {};
 }
 

@@ -13,7 +13,8 @@ namespace cprewind::images {
 
 Architecture architecture_of(const criu::core_entry& core);
 
-// Named and ordered as a debugger of that architecture shows them; empty for those not read yet.
+// Named and ordered as a debugger of that architecture shows them, as far as the images name them; empty when there
+// are none.
 std::vector<Register> read_registers(const criu::core_entry& core);
 
 }  // namespace cprewind::images

@@ -263,16 +263,19 @@ TEST_CASE("guard ranges are part of the mapping they lie in, and a finding when 
         vma.set_status(status);
     };
     add(0x1000, 0x5000, 1 | (1u << 9));
+    add(0x5000, 0x6000, 1 | (1u << 9));
     add(0x8000, 0x9000, 1 | (1u << 9));
     add(0x1000, 0x2000, 1u << 16);
-    for (auto [start, end] : {std::pair{0x4000, 0x6000}, {0x0, 0x1000}, {0x6000, 0x7000}, {0x3000, 0x2000}}) {
+    add(0x4000, 0x6000, 1u << 16);
+    for (auto [start, end] : {std::pair{0x4000, 0x7000}, {0x0, 0x1000}, {0x6000, 0x7000}, {0x3000, 0x2000}}) {
         add(static_cast<uint64_t>(start), static_cast<uint64_t>(end), 1u << 16);
     }
     source.files["mm-1.img"] = make_image("MM", mm);
     Checkpoint checkpoint = load_checkpoint(source);
     const Process& process = checkpoint.processes.at(0);
-    CHECK(process.mappings.size() == 2);
-    CHECK(process.guards == std::vector<AddressRange>{{0x1000, 0x2000}});
+    CHECK(process.mappings.size() == 3);
+    // One that runs on through two mappings is cut in two.
+    CHECK(process.guards == std::vector<AddressRange>{{0x1000, 0x2000}, {0x4000, 0x5000}, {0x5000, 0x6000}});
     auto told = std::count_if(
         checkpoint.findings.begin(), checkpoint.findings.end(),
         [](const Finding& finding) { return finding.message.find("guard range") != std::string::npos; });
