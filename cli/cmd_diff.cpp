@@ -122,6 +122,10 @@ int run_diff(Context& context, const std::vector<std::string>& arguments) {
     MomentNow now(context);
     Subject a = now.open(parsed.words[0]);
     Subject b = now.open(parsed.words[1]);
+    if (only.empty() || only == "files") {
+        add_file_digests(a);
+        add_file_digests(b);
+    }
     DiffRequest request = make_request(parsed, a, b, !only.empty());
     images::Findings findings;
     for (const Subject* side : {&a, &b}) {

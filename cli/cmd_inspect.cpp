@@ -65,6 +65,7 @@ int run_inspect(Context& context, const std::vector<std::string>& arguments) {
     Parsed parsed = parse_words(arguments, options, 1, 2, "SNAPSHOT");
     const View& view = find_view(parsed.words.size() > 1 ? parsed.words[1] : "overview");
     Subject subject = open_subject(context, parsed.words[0]);
+    if (view.show == show_files && context.json) add_file_digests(subject);
 
     Json document;
     document["subject"] = subject.name;

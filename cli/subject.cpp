@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "engine/snapshot_files.h"
+#include "images/decoded_file.h"
 #include "images/open_source.h"
 
 namespace cprewind::cli {
@@ -21,12 +22,42 @@ bool is_path(const std::string& reference) {
     return reference.find('/') != std::string::npos || reference == "." || reference == "..";
 }
 
+// The files of an archive, and the data of its layer under the name that a snapshot has for them.
+class FilesWithLayer : public images::ImageSource {
+ public:
+    FilesWithLayer(std::unique_ptr<images::ImageSource> files, std::shared_ptr<const images::ImageFile> data)
+        : files_(std::move(files)), data_(std::move(data)) {}
+
+    std::vector<std::string> list() const override { return files_->list(); }
+    std::unique_ptr<images::ImageFile> open(std::string_view name) const override {
+        if (name == engine::k_layer_data) return std::make_unique<images::SliceFile>(data_, 0, data_->size());
+        return files_->open(name);
+    }
+    std::optional<int64_t> modified_ns(std::string_view name) const override {
+        return files_->modified_ns(name);
+    }
+    std::string describe() const override { return files_->describe(); }
+
+ private:
+    std::unique_ptr<images::ImageSource> files_;
+    std::shared_ptr<const images::ImageFile> data_;
+};
+
 Subject open_path(const std::string& path) {
     Subject subject;
     subject.name = path;
     images::OpenedSource opened = images::open_source(path);
     subject.files = std::move(opened.files);
     subject.images = std::move(opened.images);
+    subject.origin = std::move(opened.origin);
+    subject.trees = std::move(opened.trees);
+    if (opened.layer) {
+        subject.layer = std::move(opened.layer->tree);
+        // `images` refers to the files themselves, which stay where they are.
+        if (opened.layer->data) {
+            subject.files = std::make_unique<FilesWithLayer>(std::move(subject.files), opened.layer->data);
+        }
+    }
     subject.checkpoint.findings = std::move(opened.findings);
     return subject;
 }
@@ -60,11 +91,18 @@ Subject open_subject(const Context& context, const std::string& reference) {
     return subject;
 }
 
+void add_file_digests(Subject& subject) {
+    auto data = subject.layer ? subject.files->open(engine::k_layer_data) : nullptr;
+    if (data) images::add_digests(*subject.layer, *data);
+    for (images::FileTree& tree : subject.trees) images::add_digests(tree.tree, *tree.data);
+}
+
 void load_subject(Subject& subject) {
     images::Findings of_container = std::move(subject.checkpoint.findings);
     subject.checkpoint = images::load_checkpoint(*subject.images);
     for (images::Finding& finding : of_container)
         images::add_finding(subject.checkpoint.findings, std::move(finding));
+    if (subject.layer) return;
     auto tree = images::read_whole(*subject.files, engine::k_layer_tree);
     auto data = subject.files->open(engine::k_layer_data);
     if (tree) {

@@ -4,10 +4,12 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "cli/command.h"
 #include "images/checkpoint.h"
 #include "images/layer.h"
+#include "images/open_source.h"
 #include "inspect/moment.h"
 #include "store/repository.h"
 
@@ -20,7 +22,10 @@ struct Subject {
     std::unique_ptr<images::ImageSource> files;   // of the snapshot, or the directory itself
     std::unique_ptr<images::ImageSource> images;  // the CRIU images in it
     images::Checkpoint checkpoint;
-    std::optional<images::LayerTree> layer;
+    std::optional<images::LayerTree> layer;  // data: in `files`, under engine::k_layer_data
+    // Of archives and of what was imported; the engine is unknown when nothing tells it.
+    std::optional<images::Origin> origin;
+    std::vector<images::FileTree> trees;  // volumes and /dev/shm that an archive has
 
     inspect::Moment moment() const { return {checkpoint, *images}; }
 };
@@ -30,6 +35,9 @@ Subject open_subject(const Context& context, const std::string& reference);
 
 // Fills in the rest from `files` and `images`; findings that `checkpoint` has already come first.
 void load_subject(Subject& subject);
+
+// Archives have no digests of their files; this reads them for those who show or compare content.
+void add_file_digests(Subject& subject);
 
 // The repository for reading; for commands that must not make one.
 std::unique_ptr<store::Repository> open_for_reading(const Context& context);

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "cli/json_text.h"
+#include "cli/origin_view.h"
 #include "cli/record_view.h"
 #include "inspect/fds.h"
 #include "inspect/mem.h"
@@ -69,6 +70,7 @@ void print_overview(Output& output, const Subject& subject, const inspect::Overv
         row("stored", fmt::format("{} of {}", base::human_bytes(subject.record->stored_bytes),
                                   base::human_bytes(subject.record->raw_bytes)));
     }
+    if (subject.origin) print_origin(output, *subject.origin);
     row("host name", view.hostname ? escape(*view.hostname) : "(not dumped)");
     row("processes", fmt::format("{}{}, {}, on {}", view.processes,
                                  view.zombies > 0 ? fmt::format(" ({} of them zombies)", view.zombies) : "",
@@ -117,6 +119,7 @@ void show_overview(Context& context, const ViewRequest& request, Json& document,
     findings = view.findings;
     if (!context.json) return print_overview(context.output, subject, view);
     document["snapshot"] = subject.record ? record_json(*subject.record) : Json();
+    document["origin"] = subject.origin ? origin_json(*subject.origin) : Json();
     Json object;
     if (view.hostname) {
         put_bytes(object, "hostname", *view.hostname);
@@ -277,43 +280,68 @@ void show_mem(Context& context, const ViewRequest& request, Json& document, imag
     if (context.json) document["memory"] = std::move(list);
 }
 
-void show_files(Context& context, const ViewRequest& request, Json& document, images::Findings&) {
-    const auto& layer = request.subject.layer;
-    if (context.json && !layer) document["files"] = nullptr;
-    if (!context.json && !layer) context.output.line("this checkpoint has no writable layer with it");
-    if (!layer) return;
+namespace {
+
+void print_tree(Output& output, const images::LayerTree& tree) {
     Table table({"type", "mode", "uid", "gid", "size", "modified", "path"});
     table.right({2, 3, 4});
+    for (const images::LayerEntry& entry : tree.entries) {
+        std::string arrow = !entry.link_target.empty()    ? " -> " + escape(entry.link_target)
+                            : !entry.hard_link_to.empty() ? " = /" + escape(entry.hard_link_to)
+                                                          : "";
+        table.add({entry.is_whiteout() ? "whiteout" : images::name_of(entry.type),
+                   fmt::format("{:04o}", entry.mode), std::to_string(entry.uid), std::to_string(entry.gid),
+                   std::to_string(entry.size),
+                   base::local_time(base::WallTime{std::chrono::nanoseconds(entry.mtime_ns)}),
+                   "/" + escape(entry.path) + arrow});
+    }
+    output.table(table);
+}
+
+Json tree_json(const images::LayerTree& tree) {
     Json list = Json::array();
-    for (const images::LayerEntry& entry : layer->entries) {
-        std::string type = entry.is_whiteout() ? "whiteout" : images::name_of(entry.type);
-        base::WallTime modified{std::chrono::nanoseconds(entry.mtime_ns)};
-        if (!context.json) {
-            std::string arrow = !entry.link_target.empty()    ? " -> " + escape(entry.link_target)
-                                : !entry.hard_link_to.empty() ? " = /" + escape(entry.hard_link_to)
-                                                              : "";
-            table.add({type, fmt::format("{:04o}", entry.mode), std::to_string(entry.uid),
-                       std::to_string(entry.gid), std::to_string(entry.size), base::local_time(modified),
-                       "/" + escape(entry.path) + arrow});
-            continue;
-        }
+    for (const images::LayerEntry& entry : tree.entries) {
         Json item;
         put_bytes(item, "path", "/" + entry.path);
-        item["type"] = type;
+        item["type"] = entry.is_whiteout() ? "whiteout" : images::name_of(entry.type);
         item["mode"] = fmt::format("{:04o}", entry.mode);
         item["uid"] = entry.uid;
         item["gid"] = entry.gid;
         item["size"] = entry.size;
-        item["modified"] = base::rfc3339(modified);
+        item["modified"] = base::rfc3339(base::WallTime{std::chrono::nanoseconds(entry.mtime_ns)});
         put_bytes(item, "link_target", entry.link_target);
         put_bytes(item, "hard_link_to", entry.hard_link_to);
         item["sha256"] = entry.digest ? Json(entry.digest->hex()) : Json();
         list.push_back(std::move(item));
     }
+    return list;
+}
+
+}  // namespace
+
+void show_files(Context& context, const ViewRequest& request, Json& document, images::Findings&) {
+    const Subject& subject = request.subject;
     if (context.json) {
-        document["files"] = std::move(list);
+        document["files"] = subject.layer ? tree_json(*subject.layer) : Json();
+        Json trees = Json::array();
+        for (const images::FileTree& tree : subject.trees) {
+            Json item;
+            put_bytes(item, "name", tree.name);
+            item["files"] = tree_json(tree.tree);
+            trees.push_back(std::move(item));
+        }
+        document["trees"] = std::move(trees);
+        return;
+    }
+    if (subject.layer) {
+        print_tree(context.output, *subject.layer);
     } else {
-        context.output.table(table);
+        context.output.line("this checkpoint has no writable layer with it");
+    }
+    for (const images::FileTree& tree : subject.trees) {
+        context.output.line();
+        context.output.line(context.output.paint(Colour::bold, escape(tree.name)));
+        print_tree(context.output, tree.tree);
     }
 }
 
