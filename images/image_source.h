@@ -37,6 +37,12 @@ class ImageFile {
     // A hint that this part will be read soon. What can only be read forwards fetches all expected parts in one
     // pass when the first is asked for; elsewhere it does nothing.
     virtual void expect(uint64_t /*offset*/, uint64_t /*size*/) const {}
+    // Compares `bytes` from `offset` with those of `other` from `other_offset` by what is known of both.
+    // Snapshots of one repository know which of their pages are the same.
+    virtual Likeness likeness(uint64_t /*offset*/, const ImageFile& /*other*/, uint64_t /*other_offset*/,
+                              uint64_t /*bytes*/) const {
+        return {};
+    }
 };
 
 class ImageSource {
