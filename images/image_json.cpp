@@ -329,6 +329,14 @@ class Encoder {
             return;
         }
         std::unique_ptr<Message> message(kind.message().New());
+        if (kind.payload == Payload::pagemap && entry.is_object() && entry.contains("nr_pages") &&
+            !entry.contains("compat_nr_pages")) {
+            // As crit up to 4.1 calls the count; since 4.2 the old field has another name and is never absent.
+            Json renamed = entry;
+            renamed["compat_nr_pages"] = entry["nr_pages"];
+            renamed.erase("nr_pages");
+            return write_entry(renamed, *message);
+        }
         write_entry(entry, *message);
         write_payload(kind.payload, *message, entry);
     }

@@ -1,9 +1,16 @@
-"""Our schema is CRIU's, field by field: the descriptors of python3-pycriu against those that the build made of ours."""
+"""Our schema is CRIU's, field by field: the descriptors of python3-pycriu against those that the build made of ours.
+
+Passes with python3-pycriu 4.2 of forky, which labs have, and with 4.1.1 of trixie: unpack its package where a lab sees it
+and set CPREWIND_PYCRIU to the directory that holds `pycriu`.
+"""
 
 import importlib
 import os
 import pathlib
 import sys
+
+if os.environ.get("CPREWIND_PYCRIU"):
+    sys.path.insert(0, os.environ["CPREWIND_PYCRIU"])
 
 import pytest
 from google.protobuf import descriptor_pb2
@@ -18,6 +25,9 @@ NOT_OURS = {
     "img_streamer_request_entry": "protocol of criu-image-streamer, no image",
     "img_streamer_reply_entry": "likewise",
 }
+
+# What 4.1 does not have yet: 4.2 gave the count of pages another number and the old field another name.
+SINCE_4_2 = {"pagemap_entry": {"compat_nr_pages", "nr_pages"}, "inventory_entry": {"allow_uprobes"}}
 
 
 def collect(files):
@@ -65,8 +75,11 @@ def test_every_message_of_criu_is_ours_with_the_same_fields(schemas):
     (theirs, _), (ours, _) = schemas
     assert len(ours) > 150
     assert set(theirs) - set(ours) == set(NOT_OURS)
+    older = "compat_nr_pages" not in theirs["pagemap_entry"]
     for name, fields in ours.items():
-        assert fields == theirs[name], name
+        skip = SINCE_4_2.get(name, set()) if older else set()
+        assert {k: v for k, v in fields.items() if k not in skip} == {
+            k: v for k, v in theirs[name].items() if k not in skip}, name
 
 
 def test_every_enumeration_of_criu_is_ours_with_the_same_numbers(schemas):

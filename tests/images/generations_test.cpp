@@ -12,6 +12,7 @@
 #include "images/directory_source.h"
 #include "images/image_json.h"
 #include "images/image_reader.h"
+#include "images/pages.h"
 #include "images/proto/files.pb.h"
 #include "images/proto/memory.pb.h"
 #include "images/proto/process.pb.h"
@@ -51,8 +52,9 @@ std::string shown(const ImageSource& source) {
 
 std::vector<std::string> all_fixtures() {
     std::vector<std::string> names = {"counter", "kitchen", "kitchen-later"};
-    for (const auto& entry : std::filesystem::directory_iterator(CPREWIND_FIXTURES "/states")) {
-        names.push_back("states/" + entry.path().filename().string());
+    for (const std::string directory : {"states", "criu-4.1.1"}) {
+        for (const auto& entry : std::filesystem::directory_iterator(CPREWIND_FIXTURES "/" + directory))
+            names.push_back(directory + "/" + entry.path().filename().string());
     }
     return names;
 }
@@ -179,6 +181,20 @@ MemorySource as_before_3_0(MemorySource source) {
 }
 
 }  // namespace
+
+TEST_CASE("no fixture of any version gives a finding") {
+    for (const std::string& name : all_fixtures()) {
+        INFO(name);
+        MemorySource source = fixture(name);
+        Checkpoint checkpoint = load_checkpoint(source);
+        CHECK(checkpoint.findings.empty());
+        Findings findings;
+        for (const Process& process : checkpoint.processes) {
+            if (process.state != ProcessState::zombie) AddressSpace(source, process, findings);
+        }
+        CHECK(findings.empty());
+    }
+}
 
 TEST_CASE("a checkpoint of a big-endian machine reads as one of ours") {
     for (const std::string& name : all_fixtures()) {

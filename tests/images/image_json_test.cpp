@@ -240,6 +240,18 @@ TEST_CASE("raw images and other files have no JSON") {
     CHECK_THROWS_AS(decode("12", "core-1.img"), base::Error);
 }
 
+TEST_CASE("a count of pages as crit 4.1 calls it goes where CRIU 4.1 had it") {
+    Json head = {{"pages_id", 1u}};
+    Json old = {{"vaddr", 4096u}, {"nr_pages", 3u}, {"flags", 4u}};
+    Json now = {{"vaddr", 4096u}, {"compat_nr_pages", 3u}, {"flags", 4u}};
+    auto encode = [&](const Json& entry) {
+        return encode_image({{"magic", "PAGEMAP"}, {"entries", Json::array({head, entry})}});
+    };
+    CHECK(encode(old) == encode(now));
+    now["nr_pages"] = 3u;
+    CHECK(encode(old) != encode(now));
+}
+
 TEST_CASE("JSON that is no image is refused, not guessed at") {
     for (const char* text :
          {"[]", "{}", "3", R"({"magic":"PAGES","entries":[]})", R"({"magic":"NO","entries":[]})",
