@@ -16,12 +16,28 @@ const char* const k_inspect_help = R"(Examples:
   cprewind inspect web@3                  everything on one screen
   cprewind inspect web@latest ps          processes with their command lines, from memory
   cprewind inspect web@3 fds --pid 1      open files of process 1
+  cprewind inspect web@3 sockets          listeners, connections, what waits in their queues
   cprewind inspect web@3 mem              mappings
   cprewind inspect web@3 files            the writable layer
   cprewind inspect ./checkpoint ps        a directory of CRIU images: no Docker, no root needed
   cprewind inspect ./web.tar.zst ps       an archive of podman, CRI-O or containerd
 
-Usage: cprewind inspect SNAPSHOT [overview|ps|fds|mem|files] [options]
+Usage: cprewind inspect SNAPSHOT [VIEW] [options]
+
+  overview     all of it on one screen (the default)
+  ps           processes: tree, state, user, memory, command line
+  threads      what each thread waits in, scheduling; with --pid its registers
+  fds          open files, with who has the other end
+  sockets      TCP, UDP, unix, netlink, packet: state, queues, who has them
+  mem          mappings, and where their pages are
+  env          environment variables
+  limits       resource limits
+  creds        users, capabilities, seccomp filters, security labels
+  signals      handlers, masks, pending signals
+  timers       itimers, POSIX timers, timerfds
+  mounts, namespaces, cgroups, locks, ipc, net
+  stats        CRIU's own timings and counts
+  files        the writable layer
 
   --pid PID     only this process (its number inside the container)
   --findings    only what is odd, damaged or unknown in the images

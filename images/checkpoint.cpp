@@ -127,6 +127,9 @@ void load_mounts(const ImageSource& source, std::string_view image, uint64_t ns,
         mount.source = entry.source();
         mount.options = entry.options();
         mount.flags = entry.flags();
+        mount.device = entry.root_dev();
+        mount.shared_id = entry.shared_id();
+        mount.master_id = entry.master_id();
         mount.external = entry.ext_mount() || entry.has_ext_key();
         checkpoint.mounts.push_back(std::move(mount));
     }

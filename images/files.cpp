@@ -369,6 +369,7 @@ File make_file(const criu::file_entry& entry, const Companions& companions, Imag
                Findings& findings) {
     File file;
     file.id = entry.id();
+    file.details = read_file_details(entry);
     // An enumerator that the schema does not know leaves `type` unset.
     file.kind = entry.has_type() ? kind_of(entry.type()) : FileKind::unknown;
     bool complete = true;

@@ -192,6 +192,17 @@ std::optional<std::span<const std::byte>> ImageReader::extra(uint64_t size) {
     return bytes;
 }
 
+bool ImageReader::skip(uint64_t size) {
+    if (size <= size_ - offset_) {
+        offset_ += size;
+        return true;
+    }
+    report(FindingKind::truncated,
+           fmt::format("{} bytes of data should follow, but only {} are left", size, size_ - offset_));
+    offset_ = size_;
+    return false;
+}
+
 bool read_single(const ImageSource& source, std::string_view name, const ImageKind& kind,
                  google::protobuf::Message& message, Findings& findings) {
     auto reader = ImageReader::open(source, name, kind, findings);

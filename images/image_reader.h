@@ -49,8 +49,13 @@ class ImageReader {
     // ends.
     std::optional<std::span<const std::byte>> extra(uint64_t size);
 
+    // Like extra(), but the bytes are not looked at and take no memory.
+    bool skip(uint64_t size);
+
     // Where the last entry began.
     uint64_t entry_offset() const { return entry_offset_; }
+    // Behind all that was read so far.
+    uint64_t offset() const { return offset_; }
     const std::string& name() const { return name_; }
     // Dumped on a big-endian machine (s390x): the head tells. Messages are the same on all machines; what they
     // copied from the kernel's memory, addresses of sockets, is not.

@@ -12,7 +12,9 @@
 #include <string_view>
 #include <vector>
 
+#include "images/file_details.h"
 #include "images/finding.h"
+#include "images/task_details.h"
 
 namespace cprewind::images {
 
@@ -67,6 +69,7 @@ struct Thread {
     std::optional<int32_t> nice;
     std::optional<uint32_t> sched_priority;
     std::optional<uint32_t> seccomp_mode;
+    ThreadDetails details;
 
     // The value of the register of that name, if it was read.
     std::optional<uint64_t> register_named(std::string_view name) const;
@@ -80,6 +83,8 @@ struct Credentials {
     uint32_t securebits = 0;
     bool no_new_privs = false;
     std::string lsm_profile;
+
+    bool operator==(const Credentials&) const = default;
 };
 
 // Which kernel objects tasks share: equal numbers mean the same object. Numbers are CRIU's own, not the
@@ -188,6 +193,9 @@ struct Process {
     std::vector<Limit> limits;         // index: RLIMIT_*
     std::optional<int32_t> oom_score_adj;
     std::optional<uint32_t> loginuid;
+    // Of threads that are not who their leader is.
+    std::map<DumpPid, Credentials> other_credentials;
+    TaskDetails details;
 };
 
 // --- open files ---
@@ -244,6 +252,7 @@ struct File {
     // Pipe id, inode, shmid: whatever tells two of this kind apart; 0 when there is none.
     uint64_t object = 0;
     std::optional<Socket> socket;
+    FileDetails details;
 };
 
 // --- the rest ---
@@ -259,6 +268,9 @@ struct Mount {
     std::string options;
     uint64_t flags = 0;  // MS_*
     bool external = false;
+    uint32_t device = 0;     // kernel device number, as in the names of tmpfs-dev-*.tar.gz.img
+    uint32_t shared_id = 0;  // peer group, 0: private
+    uint32_t master_id = 0;
 };
 
 struct Checkpoint {

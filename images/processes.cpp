@@ -182,6 +182,7 @@ ObjectIds make_ids(const criu::task_kobj_ids_entry& entry) {
 
 void fill_thread(const criu::core_entry& core, Thread& thread) {
     thread.registers = read_registers(core);
+    thread.details = read_thread_details(core);
     if (!core.has_thread_core()) return;
     const criu::thread_core_entry& entry = core.thread_core();
     thread.comm = entry.comm();
@@ -208,6 +209,7 @@ void fill_leader(const criu::core_entry& core, const std::string& image, Process
     if (process.threads.front().comm.empty()) process.threads.front().comm = task.comm();
     if (!process.threads.front().blocked_signals) process.threads.front().blocked_signals = task.blk_sigset();
     process.exit_code = task.exit_code();
+    process.details = read_task_details(core);
     switch (task.task_state()) {  // TASK_* of criu/include/image.h
         case 1:
             process.state = ProcessState::alive;
@@ -248,6 +250,11 @@ void load_cores(const ImageSource& source, Process& process, Architecture& archi
         }
         fill_thread(core, thread);
         if (thread.tid == process.pid) fill_leader(core, image, process, findings);
+        if (core.thread_core().has_creds() && thread.tid != process.pid) {
+            Credentials own_credentials = make_credentials(core.thread_core().creds());
+            if (process.credentials && own_credentials != *process.credentials)
+                process.other_credentials.emplace(thread.tid, std::move(own_credentials));
+        }
         if (process.state == ProcessState::zombie) {
             // It has no thread but the leader; what CRIU lists beside it is memory that it never filled in.
             process.threads.resize(1);

@@ -1,5 +1,10 @@
 #include "inspect/mem.h"
 
+#include <sys/mman.h>
+
+#include <map>
+#include <set>
+
 #include "images/pages.h"
 
 namespace cprewind::inspect {
@@ -13,9 +18,46 @@ PageCounts& PageCounts::operator+=(const PageCounts& other) {
     return *this;
 }
 
+MemoryAccount& MemoryAccount::operator+=(const MemoryAccount& other) {
+    private_bytes += other.private_bytes;
+    shared_bytes += other.shared_bytes;
+    proportional_bytes += other.proportional_bytes;
+    return *this;
+}
+
 namespace {
 
-PageCounts count_pages(const images::AddressSpace& memory, const images::Mapping& mapping) {
+// How many processes map each shared object.
+using Sharers = std::map<uint64_t, uint64_t>;
+
+Sharers count_sharers(const images::Checkpoint& checkpoint) {
+    Sharers sharers;
+    for (const images::Process& process : checkpoint.processes) {
+        std::set<uint64_t> objects;
+        for (const images::Mapping& mapping : process.mappings) {
+            if (mapping.has_object() && objects.insert(mapping.shmid).second) ++sharers[mapping.shmid];
+        }
+    }
+    return sharers;
+}
+
+std::vector<std::string> advice_names(uint64_t advice) {
+    struct Name {
+        unsigned number;
+        const char* name;
+    };
+    constexpr Name k_names[] = {{MADV_DONTFORK, "dontfork"}, {MADV_MERGEABLE, "mergeable"},
+                                {MADV_HUGEPAGE, "hugepage"}, {MADV_NOHUGEPAGE, "nohugepage"},
+                                {MADV_DONTDUMP, "dontdump"}, {MADV_WIPEONFORK, "wipeonfork"}};
+    std::vector<std::string> names;
+    for (const Name& each : k_names) {
+        if ((advice >> each.number & 1) != 0) names.emplace_back(each.name);
+    }
+    return names;
+}
+
+PageCounts count_pages(const images::AddressSpace& memory, const images::Mapping& mapping,
+                       MemoryAccount& account) {
     PageCounts counts;
     uint64_t page = memory.page_size();
     memory.visit(mapping.start, mapping.size(), [&](const images::AddressSpace::Part& part) {
@@ -23,6 +65,8 @@ PageCounts count_pages(const images::AddressSpace& memory, const images::Mapping
         switch (part.state) {
             case images::PageState::present:
                 counts.present += pages;
+                (part.pages == &memory.own_pages() ? account.private_bytes : account.shared_bytes) +=
+                    part.bytes;
                 break;
             case images::PageState::zero:
                 counts.zero += pages;
@@ -44,7 +88,8 @@ PageCounts count_pages(const images::AddressSpace& memory, const images::Mapping
     return counts;
 }
 
-ProcessMemory list_process(Moment moment, const images::Process& process, images::Findings& findings) {
+ProcessMemory list_process(Moment moment, const images::Process& process, const Sharers& sharers,
+                           images::Findings& findings) {
     images::AddressSpace memory(moment.source, process, findings);
     ProcessMemory out;
     out.pid = process.pid;
@@ -58,7 +103,14 @@ ProcessMemory list_process(Moment moment, const images::Process& process, images
         row.kind = mapping.kind;
         row.path = mapping.path;
         row.offset = mapping.offset;
-        row.pages = count_pages(memory, mapping);
+        row.pages = count_pages(memory, mapping, row.account);
+        auto shared_by = sharers.find(mapping.shmid);
+        row.account.proportional_bytes =
+            row.account.private_bytes +
+            row.account.shared_bytes /
+                (shared_by != sharers.end() && mapping.has_object() ? shared_by->second : 1);
+        row.advice = advice_names(mapping.advice);
+        out.account += row.account;
         row.dumped_bytes = row.pages.present * out.page_size;
         out.pages += row.pages;
         out.mapped_bytes += mapping.size();
@@ -72,9 +124,10 @@ ProcessMemory list_process(Moment moment, const images::Process& process, images
 
 MemView list_memory(Moment moment) {
     MemView view;
+    Sharers sharers = count_sharers(moment.checkpoint);
     for (const images::Process& process : moment.checkpoint.processes) {
         if (process.state == images::ProcessState::zombie) continue;
-        view.processes.push_back(list_process(moment, process, view.findings));
+        view.processes.push_back(list_process(moment, process, sharers, view.findings));
     }
     return view;
 }

@@ -21,6 +21,18 @@ struct PageCounts {
     uint64_t total() const { return present + zero + file + kernel + absent; }
 };
 
+// What of it takes memory, as far as a dump can tell: CRIU reads swapped pages in before it writes them, so they count
+// as resident, and says nothing of pages that are only in the page cache.
+struct MemoryAccount {
+    uint64_t private_bytes = 0;  // of the process alone
+    uint64_t shared_bytes = 0;   // of shared memory objects and memfds
+    uint64_t proportional_bytes =
+        0;  // private, and of the shared its part: bytes / processes that map the object
+
+    MemoryAccount& operator+=(const MemoryAccount& other);
+    uint64_t resident_bytes() const { return private_bytes + shared_bytes; }
+};
+
 struct MemRow {
     uint64_t start = 0;
     uint64_t end = 0;
@@ -30,6 +42,8 @@ struct MemRow {
     uint64_t offset = 0;
     PageCounts pages;
     uint64_t dumped_bytes = 0;  // of the present pages
+    MemoryAccount account;
+    std::vector<std::string> advice;  // "dontfork", …: of madvise(2)
 };
 
 struct ProcessMemory {
@@ -38,6 +52,7 @@ struct ProcessMemory {
     uint64_t page_size = 0;
     std::vector<MemRow> rows;
     PageCounts pages;
+    MemoryAccount account;
     uint64_t mapped_bytes = 0;
     uint64_t dumped_bytes = 0;
 };

@@ -59,6 +59,13 @@ PsView list_processes(Moment moment) {
         row.exit_code = process.exit_code;
         row.threads = process.threads.size();
         if (process.credentials) row.uid = process.credentials->euid;
+        row.credentials = process.credentials;
+        row.pgid = process.pgid;
+        row.sid = process.sid;
+        row.cwd = process.cwd;
+        row.root = process.root;
+        row.umask = process.umask;
+        row.oom_score_adj = process.oom_score_adj;
         row.comm = process.comm;
         row.executable = process.executable;
         if (has_memory(process)) {

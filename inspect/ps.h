@@ -18,6 +18,12 @@ struct PsRow {
     uint32_t exit_code = 0;  // zombies: as wait(2) reports it
     uint64_t threads = 0;
     std::optional<uint32_t> uid;  // effective
+    std::optional<images::Credentials> credentials;
+    images::DumpPid pgid, sid;
+    std::string cwd;
+    std::string root;
+    std::optional<uint32_t> umask;
+    std::optional<int32_t> oom_score_adj;
     std::string comm;
     std::vector<std::string> arguments;  // from dumped memory; empty when it has none (zombies, kernel-made)
     bool arguments_complete = false;     // all of it could be read
