@@ -16,14 +16,16 @@ const char* const k_verify_help = R"(Examples:
   cprewind verify                the catalog, the directory, and every stored byte
   cprewind verify web@3          one snapshot
 
-Usage: cprewind verify [SNAPSHOT]
+Usage: cprewind verify [--data] [SNAPSHOT]
 
-Reads and checks against their digests all bytes of the packs; changes nothing.
+Reads and checks against their digests all bytes of the packs, with or without --data; changes nothing.
 
 Exit status: 0 nothing is wrong, 1 failed, 2 usage, 3 something is.)";
 
 int run_verify(Context& context, const std::vector<std::string>& arguments) {
-    Parsed parsed = parse_words(arguments, po::options_description(), 0, 1, "SNAPSHOT");
+    po::options_description options;
+    options.add_options()("data", po::bool_switch());
+    Parsed parsed = parse_words(arguments, options, 0, 1, "SNAPSHOT");
     auto repository = open_for_reading(context);
     std::optional<store::SnapshotId> only;
     if (!parsed.words.empty())
