@@ -302,6 +302,14 @@ std::string_view trim(std::string_view text) {
     return text.substr(begin, text.find_last_not_of(k_blanks) - begin + 1);
 }
 
+std::optional<uint64_t> parse_address(std::string_view text) {
+    if (text.starts_with("0x")) text.remove_prefix(2);
+    uint64_t value = 0;
+    auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, 16);
+    if (error != std::errc() || end != text.data() + text.size() || text.empty()) return {};
+    return value;
+}
+
 std::optional<uint64_t> parse_number(std::string_view text) {
     uint64_t value = 0;
     auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);

@@ -53,5 +53,7 @@ std::string_view trim(std::string_view text);
 
 // The unsigned decimal number that is all of `text`, or nothing.
 std::optional<uint64_t> parse_number(std::string_view text);
+// Hexadecimal digits, with or without 0x before them.
+std::optional<uint64_t> parse_address(std::string_view text);
 
 }  // namespace cprewind::base

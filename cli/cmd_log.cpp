@@ -9,15 +9,17 @@
 #include "cli/options.h"
 #include "cli/record_view.h"
 #include "cli/subject.h"
+#include "cli/timeline_graph.h"
 
 namespace cprewind::cli {
 
 const char* const k_log_help = R"(Examples:
   cprewind log             all snapshots, oldest first
   cprewind log web         those of container web; * marks the one its present state descends from
+  cprewind log web --graph newest first, with the branches that rewinds and forks made
   cprewind log web --json
 
-Usage: cprewind log [CONTAINER]
+Usage: cprewind log [CONTAINER] [--graph]
 
 "from" names the snapshot that came before on the same branch, where it is not the one listed just above: after a rewind
 to web@1, the next snapshot comes from web@1. Snapshots that `rewind` took for safety are marked so.
@@ -44,6 +46,23 @@ Names collect_names(const store::Repository& repository, const std::vector<store
         if (auto head = repository.head(record.info.container_id)) names.heads.insert(*head);
     }
     return names;
+}
+
+void print_graph(Output& output, const std::vector<store::SnapshotRecord>& records, const Names& names) {
+    std::vector<TimelineNode> nodes;
+    for (const store::SnapshotRecord& record : records) {
+        const store::SnapshotInfo& info = record.info;
+        std::string text = output.paint(Colour::bold, record.name()) + "  " +
+                           when(info.taken_at, std::chrono::system_clock::now());
+        if (info.kind == store::SnapshotKind::safety) text += output.paint(Colour::dim, "  safety");
+        if (!info.message.empty()) text += "  " + base::escape(info.message);
+        for (const std::string& tag : info.tags) {
+            text += output.paint(Colour::cyan, fmt::format("  [{}]", base::escape(tag)));
+        }
+        if (names.heads.contains(record.id)) text += output.paint(Colour::green, "  <- now");
+        nodes.push_back({record.id, info.parent.value_or(""), std::move(text)});
+    }
+    for (const std::string& line : draw_timeline(nodes)) output.line(line);
 }
 
 void print_log(Output& output, const std::vector<store::SnapshotRecord>& records, const Names& names) {
@@ -77,14 +96,16 @@ void print_log(Output& output, const std::vector<store::SnapshotRecord>& records
 }  // namespace
 
 int run_log(Context& context, const std::vector<std::string>& arguments) {
-    Parsed parsed = parse_words(arguments, po::options_description(), 0, 1, "CONTAINER");
+    po::options_description options;
+    options.add_options()("graph", "");
+    Parsed parsed = parse_words(arguments, options, 0, 1, "CONTAINER");
     auto repository = open_for_reading(context);
     std::optional<std::string_view> container;
     if (!parsed.words.empty()) container = parsed.words.front();
     auto records = repository->list(container);
     Names names = collect_names(*repository, records);
     if (!context.json) {
-        print_log(context.output, records, names);
+        (parsed.has("graph") ? print_graph : print_log)(context.output, records, names);
         return exit_done;
     }
     Json list = Json::array();

@@ -8,6 +8,8 @@ const std::vector<Command>& commands() {
         {"log", "list the snapshots of a container", k_log_help, run_log},
         {"inspect", "show what was in a snapshot or a checkpoint directory", k_inspect_help, run_inspect},
         {"diff", "show what changed between two of them", k_diff_help, run_diff},
+        {"track", "follow one thing through the snapshots of a container", k_track_help, run_track},
+        {"bisect", "find the first snapshot for which a command fails", k_bisect_help, run_bisect},
         {"decode", "print one image as JSON", k_decode_help, run_decode},
         {"encode", "make an image from such JSON", k_encode_help, run_encode},
         {"rewind", "bring a container back to a snapshot, in place", k_rewind_help, run_rewind},

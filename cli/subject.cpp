@@ -56,6 +56,11 @@ std::unique_ptr<store::Repository> open_for_reading(const Context& context) {
 
 Subject open_subject(const Context& context, const std::string& reference) {
     Subject subject = is_path(reference) ? open_path(reference) : open_snapshot(context, reference);
+    load_subject(subject);
+    return subject;
+}
+
+void load_subject(Subject& subject) {
     images::Findings of_container = std::move(subject.checkpoint.findings);
     subject.checkpoint = images::load_checkpoint(*subject.images);
     for (images::Finding& finding : of_container)
@@ -65,7 +70,6 @@ Subject open_subject(const Context& context, const std::string& reference) {
     if (tree) {
         subject.layer = images::parse_layer(*tree, data ? data->size() : 0, subject.checkpoint.findings);
     }
-    return subject;
 }
 
 }  // namespace cprewind::cli

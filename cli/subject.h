@@ -28,6 +28,9 @@ struct Subject {
 // `reference` is a path when it holds a "/" or is "." or "..", else the name of a snapshot.
 Subject open_subject(const Context& context, const std::string& reference);
 
+// Fills in the rest from `files` and `images`; findings that `checkpoint` has already come first.
+void load_subject(Subject& subject);
+
 // The repository for reading; for commands that must not make one.
 std::unique_ptr<store::Repository> open_for_reading(const Context& context);
 

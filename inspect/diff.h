@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -37,11 +38,47 @@ struct ProcessChange {
 struct ProcessDiff {
     std::vector<ProcessChange> changes;  // without processes that are just the same
     uint64_t unchanged = 0;
+    images::Findings findings;
 
     bool same() const { return changes.empty(); }
 };
 
-ProcessDiff diff_processes(const images::Checkpoint& a, const images::Checkpoint& b);
+// Command lines and environments are read from the dumped memory, as the programs had left them.
+ProcessDiff diff_processes(Moment a, Moment b);
+
+// A thread of which every register is as it was: it has not run, or came back to the very same place. Threads
+// whose registers neither side tells are not judged.
+struct StillThread {
+    images::DumpPid pid;
+    images::DumpPid tid;
+    std::string comm;
+    uint64_t instruction = 0;
+    std::string where;  // the mapping that holds the instruction and the offset in its file: "/bin/x+0x1234"
+};
+
+struct ThreadDiff {
+    std::vector<StillThread> still;
+    uint64_t moved = 0;
+};
+
+// Of processes that are the same on both sides; for those who look for what hangs.
+ThreadDiff diff_threads(const images::Checkpoint& a, const images::Checkpoint& b);
+
+// --- what the processes live in ---
+
+// Host name, mounts, and the container as Docker described it (container.json, Docker's inspect answer; null where a
+// side has none: then it is not compared).
+struct SystemDiff {
+    std::vector<FieldChange> changes;  // "hostname", "mount /data", "container Config.Image", …
+    uint64_t mounts_unchanged = 0;
+    bool container_compared = false;
+    images::Findings findings;
+
+    bool same() const { return changes.empty(); }
+};
+
+SystemDiff diff_system(const images::Checkpoint& a, const images::Checkpoint& b,
+                       const std::string* container_a, const std::string* container_b);
 
 // --- file descriptors ---
 
@@ -80,7 +117,7 @@ struct PageChanges {
     uint64_t different() const { return changed + added + gone + zeroed; }
 };
 
-enum class MappingFate { added, removed, grown, shrunk, protection, replaced };
+enum class MappingFate { added, removed, grown, shrunk, protection, replaced, moved };
 
 struct MappingChange {
     MappingFate fate = MappingFate::added;
@@ -127,7 +164,31 @@ struct MemoryDiff {
 // Called now and then with bytes compared and bytes in all.
 using Progress = std::function<void(uint64_t done, uint64_t total)>;
 
+enum class PageFate { changed, added, gone, zeroed };
+
+// One page that differs. Contents are valid during the call only, and empty where that side has none of its own.
+struct PagePair {
+    images::DumpPid pid;
+    std::optional<uint64_t> object;            // shared memory: its number, on the later side if it is there
+    const images::Mapping* mapping = nullptr;  // of the later side, or of the earlier; null for shared memory
+    uint64_t address = 0;                      // on the later side; shared memory: offset in the object
+    uint64_t bytes = 0;
+    PageFate fate = PageFate::changed;
+    std::span<const std::byte> before;
+    std::span<const std::byte> after;
+};
+using PageVisitor = std::function<void(const PagePair&)>;
+
+struct MemoryDiffOptions {
+    std::optional<images::DumpPid> pid;  // only this process, and the shared memory it maps
+    PageVisitor visit;                   // called for each page that differs, by process and address
+    Progress progress;
+};
+
+// Why the memory of two checkpoints cannot be compared, or nothing.
+std::string unlike(const images::Checkpoint& a, const images::Checkpoint& b);
+
 // Compares content page by page, streaming: memory needed does not grow with the checkpoints'.
-MemoryDiff diff_memory(Moment a, Moment b, const Progress& progress = {});
+MemoryDiff diff_memory(Moment a, Moment b, const MemoryDiffOptions& options = {});
 
 }  // namespace cprewind::inspect

@@ -1,6 +1,8 @@
 // Memory is compared by merging two lists of segments, each a piece of one mapping in one state, in address
 // order. Only where both sides hold bytes are bytes read, in large pieces and once; so the speed is that of
 // memcmp and the page cache.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstring>
 #include <limits>
@@ -10,6 +12,7 @@
 #include "images/image_kinds.h"
 #include "images/pages.h"
 #include "inspect/diff.h"
+#include "inspect/diff_mappings.h"
 
 namespace cprewind::inspect {
 
@@ -74,11 +77,24 @@ bool is_unknown(PageState state) {
     return state == PageState::parent || state == PageState::lazy || state == PageState::missing;
 }
 
+// Pages of one address space, or of one object of shared memory, of two sides.
 struct Comparison {
     uint64_t page = 4096;
+    Meter& meter;
+    const PageVisitor& visit;  // may be empty
+    PagePair pair;             // what the visitor gets; whose it is is filled in by the maker
     Side a;
     Side b;
-    Meter& meter;
+
+    void tell(PageFate fate, uint64_t address, std::span<const std::byte> before,
+              std::span<const std::byte> after) {
+        if (!visit) return;
+        pair.fate = fate;
+        pair.address = address;
+        pair.before = before;
+        pair.after = after;
+        visit(pair);
+    }
 
     PageChanges contents(const Segment& before, const Segment& after, uint64_t begin, uint64_t end);
     PageChanges one_sided(Side& side, const Segment& present, PageState other, bool is_new, uint64_t begin,
@@ -101,13 +117,13 @@ PageChanges Comparison::contents(const Segment& before, const Segment& after, ui
                 auto new_page = new_bytes.subspan(at, page);
                 if (std::memcmp(old_page.data(), new_page.data(), page) == 0) {
                     ++out.equal;
-                } else if (all_zero(new_page)) {
-                    ++out.zeroed;
-                } else if (all_zero(old_page)) {
-                    ++out.added;
-                } else {
-                    ++out.changed;
+                    continue;
                 }
+                PageFate fate = all_zero(new_page)   ? PageFate::zeroed
+                                : all_zero(old_page) ? PageFate::added
+                                                     : PageFate::changed;
+                ++(fate == PageFate::zeroed ? out.zeroed : fate == PageFate::added ? out.added : out.changed);
+                tell(fate, begin + at, old_page, new_page);
             }
         }
         begin += size;
@@ -120,20 +136,26 @@ PageChanges Comparison::contents(const Segment& before, const Segment& after, ui
 PageChanges Comparison::one_sided(Side& side, const Segment& present, PageState other, bool is_new,
                                   uint64_t begin, uint64_t end) {
     PageChanges out;
-    if (other != PageState::zero) {
+    bool may_be_equal = other == PageState::zero;
+    if (!may_be_equal && !visit) {
         (is_new ? out.added : out.gone) = (end - begin) / page;
         meter.add(end - begin);
         return out;
     }
+    PageFate fate = is_new ? PageFate::added : may_be_equal ? PageFate::zeroed : PageFate::gone;
+    uint64_t& count = is_new ? out.added : may_be_equal ? out.zeroed : out.gone;
     while (begin < end) {
         auto bytes = side.at(present, begin);
         bytes = bytes.first(static_cast<size_t>(std::min<uint64_t>(bytes.size(), end - begin)));
         for (size_t at = 0; at < bytes.size(); at += page) {
-            if (all_zero(bytes.subspan(at, page))) {
+            auto content = bytes.subspan(at, page);
+            if (may_be_equal && all_zero(content)) {
                 ++out.equal;
-            } else {
-                ++(is_new ? out.added : out.zeroed);
+                continue;
             }
+            ++count;
+            tell(fate, begin + at, is_new ? std::span<const std::byte>() : content,
+                 is_new ? content : std::span<const std::byte>());
         }
         begin += bytes.size();
         meter.add(bytes.size());
@@ -142,6 +164,7 @@ PageChanges Comparison::one_sided(Side& side, const Segment& present, PageState 
 }
 
 PageChanges Comparison::pages(const Segment* before, const Segment* after, uint64_t begin, uint64_t end) {
+    pair.mapping = after && after->mapping ? after->mapping : before ? before->mapping : nullptr;
     PageState old_state = before ? before->state : PageState::unmapped;
     PageState new_state = after ? after->state : PageState::unmapped;
     if (is_unknown(old_state) || is_unknown(new_state)) {
@@ -219,79 +242,6 @@ void add_to_mapping(std::vector<MappingPages>& list, const Segment* before, cons
     list.back().pages += changes;
 }
 
-// --- mappings ---
-
-MappingChange make_mapping_change(MappingFate fate, const Mapping* before, const Mapping* after) {
-    MappingChange change;
-    change.fate = fate;
-    const Mapping& named = after ? *after : *before;
-    change.kind = images::name_of(named.kind);
-    change.path = named.path;
-    if (before) {
-        change.before = {before->start, before->end};
-        change.protection_before = images::protection_text(*before);
-    }
-    if (after) {
-        change.after = {after->start, after->end};
-        change.protection_after = images::protection_text(*after);
-    }
-    return change;
-}
-
-bool same_thing(const Mapping& a, const Mapping& b) {
-    return a.kind == b.kind && a.path == b.path;
-}
-
-std::vector<MappingChange> diff_mappings(const Process& a, const Process& b) {
-    std::vector<MappingChange> changes;
-    std::map<uint64_t, const Mapping*> by_start, by_end;
-    for (const Mapping& mapping : a.mappings) {
-        by_start.emplace(mapping.start, &mapping);
-        by_end.emplace(mapping.end, &mapping);
-    }
-    std::set<const Mapping*> used;
-    std::vector<const Mapping*> unmatched;
-    for (const Mapping& after : b.mappings) {
-        auto old = by_start.find(after.start);
-        if (old == by_start.end()) {
-            unmatched.push_back(&after);
-            continue;
-        }
-        const Mapping& before = *old->second;
-        used.insert(&before);
-        if (!same_thing(before, after)) {
-            changes.push_back(make_mapping_change(MappingFate::replaced, &before, &after));
-            continue;
-        }
-        if (before.end != after.end) {
-            MappingFate fate = after.end > before.end ? MappingFate::grown : MappingFate::shrunk;
-            changes.push_back(make_mapping_change(fate, &before, &after));
-        }
-        if (before.protection != after.protection) {
-            changes.push_back(make_mapping_change(MappingFate::protection, &before, &after));
-        }
-    }
-    // Stacks grow at their beginning.
-    for (const Mapping* after : unmatched) {
-        auto old = by_end.find(after->end);
-        if (old != by_end.end() && !used.contains(old->second) && same_thing(*old->second, *after)) {
-            used.insert(old->second);
-            MappingFate fate = after->start < old->second->start ? MappingFate::grown : MappingFate::shrunk;
-            changes.push_back(make_mapping_change(fate, old->second, after));
-        } else {
-            changes.push_back(make_mapping_change(MappingFate::added, nullptr, after));
-        }
-    }
-    for (const Mapping& before : a.mappings) {
-        if (!used.contains(&before))
-            changes.push_back(make_mapping_change(MappingFate::removed, &before, nullptr));
-    }
-    std::sort(changes.begin(), changes.end(), [](const MappingChange& x, const MappingChange& y) {
-        return std::max(x.after.start, x.before.start) < std::max(y.after.start, y.before.start);
-    });
-    return changes;
-}
-
 // --- processes and objects ---
 
 // Objects of shared memory by which they are told: the kernel's numbers differ after a rewind, so that two
@@ -333,8 +283,39 @@ bool has_memory(const Process& process) {
     return process.state != images::ProcessState::zombie;
 }
 
+// The first pages that the earlier mapping holds are enough to know it again; none at all prove nothing.
+bool same_content(const AddressSpace& old_memory, const AddressSpace& new_memory, const Mapping& before,
+                  const Mapping& after) {
+    constexpr uint64_t k_pages = 16;
+    uint64_t page = old_memory.page_size(), seen = 0;
+    uint64_t size = std::min(before.size(), after.size());
+    bool equal = new_memory.page_size() == page;
+    std::vector<std::byte> old_page(page), new_page(page);
+    old_memory.visit(before.start, size, [&](const AddressSpace::Part& part) {
+        if (part.state != PageState::present || !equal) return;
+        for (uint64_t at = 0; at < part.bytes && seen < k_pages && equal; at += page, ++seen) {
+            old_memory.read(part.address + at, old_page);
+            new_memory.read(after.start + (part.address + at - before.start), new_page);
+            equal = old_page == new_page;
+        }
+    });
+    return equal && seen > 0;
+}
+
+// What has moved is compared with what it has become: as if it had been there before.
+void follow(std::vector<Segment>& segments, const std::vector<MovedMapping>& moved) {
+    if (moved.empty()) return;
+    for (Segment& segment : segments) {
+        for (const MovedMapping& pair : moved) {
+            if (segment.mapping == pair.before) segment.address += pair.after->start - pair.before->start;
+        }
+    }
+    std::sort(segments.begin(), segments.end(),
+              [](const Segment& x, const Segment& y) { return x.address < y.address; });
+}
+
 ProcessMemoryDiff diff_process(Moment a, Moment b, const Process* before, const Process* after, Meter& meter,
-                               images::Findings& findings) {
+                               const PageVisitor& visit, images::Findings& findings) {
     ProcessMemoryDiff out;
     out.pid = after ? after->pid : before->pid;
     out.comm = after ? after->comm : before->comm;
@@ -353,18 +334,30 @@ ProcessMemoryDiff diff_process(Moment a, Moment b, const Process* before, const 
     out.page_size = std::min(old_memory ? old_memory->page_size() : UINT64_MAX,
                              new_memory ? new_memory->page_size() : UINT64_MAX);
     if (out.page_size == UINT64_MAX) out.page_size = 4096;
-    Comparison comparison{out.page_size, {}, {}, meter};
+    if (before && after) {
+        SameContent judge;
+        if (old_memory && new_memory) {
+            judge = [&](const Mapping& x, const Mapping& y) {
+                return same_content(*old_memory, *new_memory, x, y);
+            };
+        }
+        MappingDiff mappings = diff_mappings(*before, *after, judge);
+        follow(old_segments, mappings.moved);
+        out.mappings = std::move(mappings.changes);
+    }
+    Comparison comparison{out.page_size, meter, visit, {}, {}, {}};
+    comparison.pair.pid = out.pid;
+    comparison.pair.bytes = out.page_size;
     merge(old_segments, new_segments, [&](const Segment* x, const Segment* y, uint64_t begin, uint64_t end) {
         PageChanges changes = comparison.pages(x, y, begin, end);
         out.pages += changes;
         add_to_mapping(out.by_mapping, x, y, changes);
     });
-    if (before && after) out.mappings = diff_mappings(*before, *after);
     return out;
 }
 
 PageChanges diff_objects(Moment a, Moment b, std::optional<uint64_t> before, std::optional<uint64_t> after,
-                         Meter& meter, images::Findings& findings) {
+                         Meter& meter, const PageVisitor& visit, images::Findings& findings) {
     PageMap old_object, new_object;
     std::vector<Segment> old_segments, new_segments;
     if (before) {
@@ -376,7 +369,9 @@ PageChanges diff_objects(Moment a, Moment b, std::optional<uint64_t> before, std
         new_segments = object_segments(new_object);
     }
     PageChanges out;
-    Comparison comparison{std::min(old_object.page_size(), new_object.page_size()), {}, {}, meter};
+    Comparison comparison{std::min(old_object.page_size(), new_object.page_size()), meter, visit, {}, {}, {}};
+    comparison.pair.object = after ? after : before;
+    comparison.pair.bytes = comparison.page;
     merge(old_segments, new_segments, [&](const Segment* x, const Segment* y, uint64_t begin, uint64_t end) {
         out += comparison.pages(x, y, begin, end);
     });
@@ -402,13 +397,21 @@ bool MemoryDiff::same() const {
            });
 }
 
-MemoryDiff diff_memory(Moment a, Moment b, const Progress& progress) {
+std::string unlike(const images::Checkpoint& a, const images::Checkpoint& b) {
+    if (a.architecture == b.architecture) return {};
+    return fmt::format("one is of {}, the other of {}", images::name_of(a.architecture),
+                       images::name_of(b.architecture));
+}
+
+MemoryDiff diff_memory(Moment a, Moment b, const MemoryDiffOptions& options) {
+    const Progress& progress = options.progress;
     MemoryDiff diff;
     Meter meter(progress, progress ? page_bytes_of(a.source) + page_bytes_of(b.source) : 0);
     Objects objects;
     auto add = [&](const Process* before, const Process* after) {
+        if (options.pid && (after ? after->pid : before->pid) != *options.pid) return;
         collect_objects(before, after, objects);
-        ProcessMemoryDiff process = diff_process(a, b, before, after, meter, diff.findings);
+        ProcessMemoryDiff process = diff_process(a, b, before, after, meter, options.visit, diff.findings);
         diff.total += process.pages;
         diff.total_different_bytes += process.pages.different() * process.page_size;
         diff.processes.push_back(std::move(process));
@@ -419,12 +422,14 @@ MemoryDiff diff_memory(Moment a, Moment b, const Progress& progress) {
     for (const Process& after : b.checkpoint.processes) add(a.checkpoint.find_process(after.pid), &after);
 
     for (auto [before, after] : objects.pairs) {
-        diff.shared += diff_objects(a, b, before, after, meter, diff.findings);
+        diff.shared += diff_objects(a, b, before, after, meter, options.visit, diff.findings);
         objects.only_a.erase(before);
         objects.only_b.erase(after);
     }
-    for (uint64_t id : objects.only_a) diff.shared += diff_objects(a, b, id, {}, meter, diff.findings);
-    for (uint64_t id : objects.only_b) diff.shared += diff_objects(a, b, {}, id, meter, diff.findings);
+    for (uint64_t id : objects.only_a)
+        diff.shared += diff_objects(a, b, id, {}, meter, options.visit, diff.findings);
+    for (uint64_t id : objects.only_b)
+        diff.shared += diff_objects(a, b, {}, id, meter, options.visit, diff.findings);
     diff.total += diff.shared;
     uint64_t page = diff.processes.empty() ? 4096 : diff.processes.front().page_size;
     diff.total_different_bytes += diff.shared.different() * page;

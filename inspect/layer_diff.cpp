@@ -1,7 +1,10 @@
 #include "inspect/layer_diff.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <map>
+#include <set>
 
 namespace cprewind::inspect {
 
@@ -36,9 +39,35 @@ bool content_differs(const LayerEntry& a, const LayerEntry& b) {
     return false;
 }
 
-bool metadata_differs(const LayerEntry& a, const LayerEntry& b) {
-    return a.mode != b.mode || a.uid != b.uid || a.gid != b.gid || a.xattrs != b.xattrs ||
-           a.hard_link_to != b.hard_link_to;
+// In words, for each side that differs.
+std::vector<std::string> metadata_changes(const LayerEntry& a, const LayerEntry& b) {
+    std::vector<std::string> words;
+    if (a.mode != b.mode) words.push_back(fmt::format("mode {:04o} -> {:04o}", a.mode, b.mode));
+    if (a.uid != b.uid) words.push_back(fmt::format("uid {} -> {}", a.uid, b.uid));
+    if (a.gid != b.gid) words.push_back(fmt::format("gid {} -> {}", a.gid, b.gid));
+    for (const auto& [name, value] : a.xattrs) {
+        auto now = b.xattrs.find(name);
+        if (now == b.xattrs.end()) {
+            words.push_back("attribute " + name + " removed");
+        } else if (now->second != value) {
+            words.push_back("attribute " + name + " changed");
+        }
+    }
+    for (const auto& [name, value] : b.xattrs) {
+        if (!a.xattrs.contains(name)) words.push_back("attribute " + name + " added");
+    }
+    if (a.hard_link_to != b.hard_link_to) {
+        words.push_back(b.hard_link_to.empty() ? "no hard link any more" : "hard link to /" + b.hard_link_to);
+    }
+    return words;
+}
+
+bool holes_differ(const LayerEntry& a, const LayerEntry& b) {
+    auto same_place = [](const images::LayerExtent& x, const images::LayerExtent& y) {
+        return x.file_offset == y.file_offset && x.length == y.length;
+    };
+    return a.type == FileType::regular && a.hard_link_to.empty() && b.hard_link_to.empty() &&
+           !std::equal(a.extents.begin(), a.extents.end(), b.extents.begin(), b.extents.end(), same_place);
 }
 
 LayerChange make_change(const LayerEntry& entry, LayerFate fate) {
@@ -47,7 +76,45 @@ LayerChange make_change(const LayerEntry& entry, LayerFate fate) {
     change.path = entry.path;
     change.type = entry.type;
     change.is_whiteout = entry.is_whiteout();
+    change.hard_link_to = entry.hard_link_to;
     return change;
+}
+
+// Compares what is the same file; false when nothing differs.
+bool compare(const LayerEntry& before, const LayerEntry& after, LayerChange& change) {
+    change.size_before = before.size;
+    change.size_after = after.size;
+    change.type_changed = before.type != after.type || before.is_whiteout() != after.is_whiteout();
+    change.content = !change.type_changed && content_differs(before, after);
+    change.details = metadata_changes(before, after);
+    change.metadata = !change.details.empty();
+    change.holes = !change.type_changed && !change.content && holes_differ(before, after);
+    return change.type_changed || change.content || change.metadata || change.holes;
+}
+
+// Added entries by what they may have been called before. A capture leaves out inode numbers that prove nothing later,
+// so what renaming keeps has to do: type, time of modification, and content.
+std::map<const LayerEntry*, const LayerEntry*> find_renames(
+    const std::map<std::string, const LayerEntry*>& before,
+    const std::map<std::string, const LayerEntry*>& after) {
+    std::multimap<int64_t, const LayerEntry*> gone;
+    for (const auto& [path, entry] : before) {
+        if (!after.contains(path) && entry->hard_link_to.empty()) gone.emplace(entry->mtime_ns, entry);
+    }
+    std::map<const LayerEntry*, const LayerEntry*> renames;
+    for (const auto& [path, entry] : after) {
+        if (before.contains(path) || !entry->hard_link_to.empty() || entry->is_whiteout()) continue;
+        auto [first, last] = gone.equal_range(entry->mtime_ns);
+        auto match = std::find_if(first, last, [&now = *entry](const auto& candidate) {
+            const LayerEntry& old = *candidate.second;
+            bool other_inode = old.inode != 0 && now.inode != 0 && old.inode != now.inode;
+            return !other_inode && old.type == now.type && !old.is_whiteout() && !content_differs(old, now);
+        });
+        if (match == last) continue;
+        renames.emplace(entry, match->second);
+        gone.erase(match);
+    }
+    return renames;
 }
 
 }  // namespace
@@ -56,35 +123,39 @@ LayerDiff diff_layers(const images::LayerTree& a, const images::LayerTree& b) {
     LayerDiff diff;
     auto before = by_path(a);
     auto after = by_path(b);
+    auto renames = find_renames(before, after);
+    auto count_bytes = [&](uint64_t old_size, uint64_t new_size) {
+        (new_size > old_size ? diff.bytes_added : diff.bytes_removed) +=
+            new_size > old_size ? new_size - old_size : old_size - new_size;
+    };
+    std::set<const LayerEntry*> renamed_away;
+    for (const auto& [now, old] : renames) renamed_away.insert(old);
     for (const auto& [path, entry] : before) {
-        if (after.contains(path)) continue;
+        if (after.contains(path) || renamed_away.contains(entry)) continue;
         LayerChange change = make_change(*entry, LayerFate::removed);
         change.size_before = entry->size;
-        diff.bytes_removed += entry->size;
+        count_bytes(entry->size, 0);
         diff.changes.push_back(std::move(change));
     }
     for (const auto& [path, entry] : after) {
         auto old = before.find(path);
+        auto renamed = renames.find(entry);
         LayerChange change = make_change(*entry, LayerFate::added);
-        change.size_after = entry->size;
-        uint64_t old_size = 0;
         if (old != before.end()) {
             change.fate = LayerFate::changed;
-            change.size_before = old_size = old->second->size;
-            change.type_changed =
-                old->second->type != entry->type || old->second->is_whiteout() != entry->is_whiteout();
-            change.content = !change.type_changed && content_differs(*old->second, *entry);
-            change.metadata = metadata_differs(*old->second, *entry);
-            if (!change.type_changed && !change.content && !change.metadata) {
+            if (!compare(*old->second, *entry, change)) {
                 ++diff.unchanged;
                 continue;
             }
-        }
-        if (entry->size > old_size) {
-            diff.bytes_added += entry->size - old_size;
+        } else if (renamed != renames.end()) {
+            change.fate = LayerFate::renamed;
+            change.renamed_from = renamed->second->path;
+            compare(*renamed->second, *entry, change);
         } else {
-            diff.bytes_removed += old_size - entry->size;
+            change.size_after = entry->size;
         }
+        // A further name of the same content takes no space.
+        if (entry->hard_link_to.empty()) count_bytes(change.size_before, change.size_after);
         diff.changes.push_back(std::move(change));
     }
     std::sort(diff.changes.begin(), diff.changes.end(),

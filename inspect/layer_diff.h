@@ -10,19 +10,25 @@
 
 namespace cprewind::inspect {
 
-enum class LayerFate { added, removed, changed };
+// Renamed: the same content, time and type under another name; of a file of the container image, whose own
+// inode does not show, a copy under the new name and a whiteout under the old, which is told as that.
+enum class LayerFate { added, removed, changed, renamed };
 
 struct LayerChange {
     LayerFate fate = LayerFate::changed;
     std::string path;                                   // "" is the layer's root
     images::FileType type = images::FileType::regular;  // after, or before when removed
     bool is_whiteout = false;  // the layer hides the container image's file of that name
-    // Which sides of it changed; only for `changed`.
+    std::string renamed_from;
+    std::string hard_link_to;  // after: shares its content with this path
+    // Which sides of it changed; only for `changed` and `renamed`.
     bool content = false;   // bytes of a file, target of a symlink, numbers of a device
     bool metadata = false;  // mode, owner, attributes
     bool type_changed = false;
+    bool holes = false;  // same content, but other parts of it take no space
     uint64_t size_before = 0;
     uint64_t size_after = 0;
+    std::vector<std::string> details;  // of metadata: "mode 0644 -> 0755", "uid 0 -> 5", …
 };
 
 struct LayerDiff {

@@ -88,3 +88,11 @@ TEST_CASE("numbers are all digits or nothing") {
     for (const char* bad : {"", "-1", "+1", " 1", "1 ", "0x1", "18446744073709551616"})
         CHECK_FALSE(parse_number(bad));
 }
+
+TEST_CASE("addresses are hexadecimal, whole and not too long") {
+    CHECK(parse_address("0x7f00ff") == 0x7f00ff);
+    CHECK(parse_address("7F00ff") == 0x7f00ff);
+    CHECK(parse_address("ffffffffffffffff") == UINT64_MAX);
+    for (const char* text : {"", "0x", "x1", "-1", "0x1g", "10000000000000000", " 1"})
+        CHECK_FALSE(parse_address(text));
+}

@@ -93,7 +93,7 @@ const ProcessMemoryDiff& memory_of(const MemoryDiff& diff, const std::string& co
 TEST_CASE("a checkpoint does not differ from itself, in nothing") {
     for (const char* name : {"counter", "kitchen"}) {
         Loaded one(name), other(name);
-        CHECK(diff_processes(one.checkpoint, other.checkpoint).same());
+        CHECK(diff_processes(one.moment(), other.moment()).same());
         CHECK(diff_fds(one.checkpoint, other.checkpoint).same());
         MemoryDiff memory = diff_memory(one.moment(), other.moment());
         CHECK(memory.same());
@@ -144,7 +144,7 @@ TEST_CASE("what the kitchen opened and closed is found") {
     CHECK(own[1]->fate == FdFate::opened);
     CHECK(own[1]->target == "/tmp/opened-later");
     CHECK(diff.changes.size() == 2);
-    CHECK(diff_processes(before.checkpoint, after.checkpoint).same());
+    CHECK(diff_processes(before.moment(), after.moment()).same());
 }
 
 TEST_CASE("each thing that can change about a descriptor is named") {
@@ -270,16 +270,16 @@ TEST_CASE("changes of mappings have their names") {
 TEST_CASE("a process is the same, changed, exec'd, new or gone") {
     Made before("a"), after("a");
     images::Process& process = after.checkpoint.processes[0];
-    CHECK(diff_processes(before.checkpoint, after.checkpoint).unchanged == 1);
+    CHECK(diff_processes(before.moment(), after.moment()).unchanged == 1);
     process.cwd = "/elsewhere";
-    ProcessDiff changed = diff_processes(before.checkpoint, after.checkpoint);
+    ProcessDiff changed = diff_processes(before.moment(), after.moment());
     REQUIRE(changed.changes.size() == 1);
     CHECK(changed.changes[0].fate == ProcessFate::same);
     CHECK(changed.changes[0].changes.at(0).field == "cwd");
     process.stack_start = 0x7000;
-    CHECK(diff_processes(before.checkpoint, after.checkpoint).changes.at(0).fate == ProcessFate::execed);
+    CHECK(diff_processes(before.moment(), after.moment()).changes.at(0).fate == ProcessFate::execed);
     process.pid = {9};
-    ProcessDiff replaced = diff_processes(before.checkpoint, after.checkpoint);
+    ProcessDiff replaced = diff_processes(before.moment(), after.moment());
     REQUIRE(replaced.changes.size() == 2);
     CHECK(replaced.changes[0].fate == ProcessFate::gone);
     CHECK(replaced.changes[1].fate == ProcessFate::added);
@@ -288,11 +288,13 @@ TEST_CASE("a process is the same, changed, exec'd, new or gone") {
 TEST_CASE("progress ends at the end and never runs past it") {
     Loaded before("kitchen"), after("kitchen-later");
     uint64_t last = 0, total = 0;
-    diff_memory(before.moment(), after.moment(), [&](uint64_t done, uint64_t all) {
+    MemoryDiffOptions options;
+    options.progress = [&](uint64_t done, uint64_t all) {
         CHECK(done >= last);
         CHECK(done <= all);
         last = done;
         total = all;
-    });
+    };
+    diff_memory(before.moment(), after.moment(), options);
     CHECK(total > 0);
 }
