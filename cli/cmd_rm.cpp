@@ -35,8 +35,7 @@ int run_rm(Context& context, const std::vector<std::string>& arguments) {
     uint64_t freed = 0;
     Json list = Json::array();
     for (const store::SnapshotRecord& record : records) {
-        repository->remove(record.id);
-        freed += record.stored_bytes;
+        freed += repository->remove(record.id);
         list.push_back(record_json(record));
         if (!context.json) context.output.line(fmt::format("removed {}", record.name()));
     }

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/process.h"
 #include "engine/catalog_rows.h"
+#include "engine/page_addresses.h"
 #include "engine/snapshot_files.h"
 #include "images/checkpoint.h"
 #include "images/directory_source.h"
@@ -97,14 +98,15 @@ SnapResult store_moment(DockerClient& docker, store::Repository& repository, con
     images::DirectorySource staging(moment.staging->path());
     // Killed while writing, we leave half a pack. The next writer would remove it; no need to wait for one.
     Guard tidier([path = repository.path()] { store::open_repository(path, store::OpenMode::write); });
-    auto writer = repository.begin();
+    auto writer = repository.begin(info.parent);
+    auto addresses = page_addresses(images, checkpoint);
     uint64_t total = info.memory_bytes + info.layer_bytes;
     uint64_t before = 0;
     auto progress = [&](uint64_t done, uint64_t) { report("storing", before + done, total); };
     for (const std::string& name : images.list()) {
         auto file = images.open(name);
         if (!file) continue;
-        writer->add(k_images_prefix + name, *file, progress);
+        writer->add(k_images_prefix + name, *file, progress, addresses[name]);
         if (name.starts_with("pages-")) before += file->size();
     }
     writer->add(k_layer_tree, images::encode_layer(moment.layer->tree()));

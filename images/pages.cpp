@@ -148,6 +148,7 @@ std::vector<PageRun> PageMapBuilder::load(const std::string& directory, int dept
 
     std::string pages_name = directory + image_file_name(image_kind("PAGES"), head.pages_id());
     auto pages_file = source_.open(pages_name);
+    if (depth == 0) map_.pages_name_ = pages_name;
     uint64_t file_bytes = pages_file ? pages_file->size() : 0;
     if (compressed) {
         add_finding(findings_,

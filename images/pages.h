@@ -57,6 +57,8 @@ class PageMap {
     PageMap() = default;
 
     uint64_t page_size() const { return page_size_; }
+    // Of the file with the bytes of layer 0; "" when there is no pagemap.
+    const std::string& pages_name() const { return pages_name_; }
     // Sorted by address, not overlapping.
     const std::vector<PageRun>& runs() const { return runs_; }
     // The first run that ends above `address` (it may begin above it, too), as an index into runs().
@@ -72,6 +74,7 @@ class PageMap {
     friend class PageMapBuilder;
     friend class RunStream;
     uint64_t page_size_ = 4096;
+    std::string pages_name_;
     std::vector<PageRun> runs_;
     std::vector<std::unique_ptr<ImageFile>> layers_;
 };

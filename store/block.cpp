@@ -27,6 +27,20 @@ bool is_zero(std::span<const std::byte> data) {
            (data[0] == std::byte{0} && std::memcmp(data.data(), data.data() + 1, data.size() - 1) == 0);
 }
 
+void exclusive_or(std::span<std::byte> data, std::span<const std::byte> other) {
+    CPREWIND_CHECK(data.size() == other.size());
+    // By words, which compilers make wide whatever their level.
+    size_t i = 0;
+    for (; i + sizeof(uint64_t) <= data.size(); i += sizeof(uint64_t)) {
+        uint64_t a = 0, b = 0;
+        std::memcpy(&a, data.data() + i, sizeof(a));
+        std::memcpy(&b, other.data() + i, sizeof(b));
+        a ^= b;
+        std::memcpy(data.data() + i, &a, sizeof(a));
+    }
+    for (; i < data.size(); ++i) data[i] ^= other[i];
+}
+
 uint64_t frame_check_of(std::span<const std::byte> frame) {
     base::Digest digest = base::digest_of(frame);
     uint64_t check = 0;

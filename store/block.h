@@ -40,6 +40,9 @@ uint64_t frame_check_of(std::span<const std::byte> frame);
 
 bool is_zero(std::span<const std::byte> data);
 
+// `data` becomes data ^ other, byte by byte; both have the same size.
+void exclusive_or(std::span<std::byte> data, std::span<const std::byte> other);
+
 // Makes stored blocks; one per thread.
 class BlockEncoder {
  public:

@@ -11,6 +11,7 @@
 #include "base/fd.h"
 #include "store/pack_reader.h"
 #include "store/parallel.h"
+#include "store/snapshot_source.h"
 
 namespace cprewind::store {
 namespace {
@@ -39,6 +40,43 @@ void extract_stored(const StoredFile& file, int fd, const Progress& progress) {
     });
 }
 
+void extract_paged(const PagedStoredFile& file, int fd, const Progress& progress) {
+    constexpr uint64_t k_piece = 512 * k_page_size;
+    PageLocator locator(file.file());
+    auto pieces = static_cast<size_t>((file.size() + k_piece - 1) / k_piece);
+    std::vector<std::unique_ptr<PageReader>> readers(std::min<size_t>(worker_count(), pieces));
+    std::vector<std::vector<std::byte>> buffers(readers.size(), std::vector<std::byte>(k_piece));
+    std::atomic<uint64_t> done{0};
+    auto work = [&](size_t worker, size_t piece) {
+        if (!readers[worker]) readers[worker] = std::make_unique<PageReader>(file.packs());
+        uint64_t first = piece * k_piece / k_page_size;
+        uint64_t last = std::min(first + k_piece / k_page_size, file.file().pages());
+        auto write = [&](uint64_t from, uint64_t to) {
+            if (from == to) return;
+            uint64_t end = std::min(to * k_page_size, file.size());
+            auto bytes =
+                std::span(buffers[worker]).subspan((from - first) * k_page_size, end - from * k_page_size);
+            base::pwrite_full(fd, bytes, from * k_page_size, "the extracted file");
+        };
+        uint64_t begin = first;  // of the pages that are in the buffer and not yet in the file
+        for (uint64_t page = first; page < last; ++page) {
+            PageRef ref = locator.at(page);
+            if (ref.is_zero()) {
+                write(begin, page);
+                begin = page + 1;
+                continue;
+            }
+            readers[worker]->read(
+                ref, std::span(buffers[worker]).subspan((page - first) * k_page_size, k_page_size));
+        }
+        write(begin, last);
+        done += std::min(k_piece, file.size() - first * k_page_size);
+    };
+    for_each_piece(pieces, work, [&] {
+        if (progress) progress(done, file.size());
+    });
+}
+
 void extract_any(const images::ImageFile& file, int fd, const Progress& progress) {
     std::vector<std::byte> raw(k_block_size);
     uint64_t size = file.size();
@@ -62,6 +100,8 @@ void extract(const images::ImageFile& file, int fd, const Progress& progress) {
     }
     if (const auto* stored = dynamic_cast<const StoredFile*>(&file)) {
         extract_stored(*stored, fd, progress);
+    } else if (const auto* paged = dynamic_cast<const PagedStoredFile*>(&file)) {
+        extract_paged(*paged, fd, progress);
     } else {
         extract_any(file, fd, progress);
     }

@@ -55,7 +55,7 @@ void check_format(const Layout& layout) {
                                 layout.root.string(), *version, k_format_version),
                     "use the cprewind that wrote it, or a newer one");
     }
-    bool whole = version == k_format_version && lines.size() == 4 && lines[3].empty() &&
+    bool whole = version && *version > 0 && lines.size() == 4 && lines[3].empty() &&
                  lines[2].starts_with("id ") && lines[2].size() == 3 + 32 &&
                  lines[2].find_first_not_of("0123456789abcdef", 3) == std::string::npos;
     if (!whole) {
@@ -63,6 +63,14 @@ void check_format(const Layout& layout) {
                     fmt::format("{} is not what cprewind wrote there", layout.format().string()),
                     "is this a repository at all? The file holds `cprewind repository`, a version and an id");
     }
+}
+
+void raise_format(const Layout& layout) {
+    std::string text = base::read_file(layout.format(), 4096);
+    std::string old = fmt::format("{}\nversion 1\n", k_first_line);
+    if (!text.starts_with(old)) return;
+    base::replace_file(layout.format(), fmt::format("{}\nversion {}\n{}", k_first_line, k_format_version,
+                                                    text.substr(old.size())));
 }
 
 }  // namespace cprewind::store

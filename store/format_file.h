@@ -13,4 +13,7 @@ std::string make_format();
 // Errors: not_found (no repository), unsupported (a newer format: which, and which is understood), damaged.
 void check_format(const Layout& layout);
 
+// Before anything is written that a cprewind of an older format would not understand.
+void raise_format(const Layout& layout);
+
 }  // namespace cprewind::store

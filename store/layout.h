@@ -6,7 +6,8 @@
 //     catalog.db.old   what `rebuild` replaced
 //     staging/         dumps that memory could not hold, each in a directory that names its maker
 //                      (engine/staging.h); not looked into here
-//     packs/<id>.pack  one whole snapshot
+//     packs/<id>.pack  one snapshot; pages may lie in the packs of others
+//     packs/<id>.kept  what was a snapshot's pack, kept for the pages that others have in it
 //     tmp/<random>.pack  a pack being written; its writer holds flock(LOCK_EX) on it until the commit is over
 //
 // The life of a snapshot, and what an observer may conclude from what it sees:
@@ -29,7 +30,8 @@ namespace cprewind::store {
 
 // History of the repository format (the file `format`); one sentence a version, never renumber.
 //   1  packs of 256 KiB blocks, each complete in itself; catalog schema 1
-inline constexpr uint32_t k_format_version = 1;
+//   2  packs of version 2 beside those of version 1; *.kept
+inline constexpr uint32_t k_format_version = 2;
 
 inline constexpr const char* k_format_name = "format";
 inline constexpr const char* k_catalog_name = "catalog.db";
@@ -37,6 +39,7 @@ inline constexpr const char* k_packs_name = "packs";
 inline constexpr const char* k_temporary_name = "tmp";
 inline constexpr const char* k_staging_name = "staging";
 inline constexpr std::string_view k_pack_suffix = ".pack";
+inline constexpr std::string_view k_kept_suffix = ".kept";
 
 struct Layout {
     std::filesystem::path root;
@@ -48,6 +51,10 @@ struct Layout {
     std::filesystem::path staging() const { return root / k_staging_name; }
     // `id` has passed is_snapshot_id().
     std::filesystem::path pack(std::string_view id) const { return packs() / pack_name(id); }
+
+    std::filesystem::path kept_pack(std::string_view id) const {
+        return packs() / (std::string(id) + std::string(k_kept_suffix));
+    }
 
     static std::string pack_name(std::string_view id) { return std::string(id) + std::string(k_pack_suffix); }
 };

@@ -21,11 +21,6 @@ using base::ErrorKind;
 constexpr std::string_view k_header_magic = "cprwpack";
 constexpr std::string_view k_trailer_magic = "cprwtail";
 
-[[noreturn]] void damaged(std::string_view name, std::string_view what) {
-    throw Error(ErrorKind::damaged, fmt::format("{} is damaged: {}", name, what),
-                "run `cprewind verify` to see what else is; this snapshot cannot be trusted");
-}
-
 void append_digest(std::string& out, const base::Digest& digest) {
     out += base::as_text(digest.bytes);
 }
@@ -55,7 +50,7 @@ base::Digest tail_digest(std::span<const std::byte> index_and_info, const Traile
 BlockEntry read_entry(Cursor& cursor, size_t raw_size, std::string_view name) {
     auto kind = cursor.integer<uint8_t>();
     if (!kind || *kind > 2)
-        damaged(name, fmt::format("no block kind at byte {} of the index", cursor.offset()));
+        throw_damaged(name, fmt::format("no block kind at byte {} of the index", cursor.offset()));
     BlockEntry entry;
     entry.kind = static_cast<BlockKind>(*kind);
     if (entry.kind == BlockKind::zero) return entry;
@@ -63,7 +58,7 @@ BlockEntry read_entry(Cursor& cursor, size_t raw_size, std::string_view name) {
     auto stored = cursor.integer<uint32_t>();
     auto digest = cursor.bytes(32);
     auto check = entry.kind == BlockKind::zstd ? cursor.integer<uint64_t>() : std::optional<uint64_t>(0);
-    if (!digest || !check) damaged(name, "the index ends within a block's entry");
+    if (!digest || !check) throw_damaged(name, "the index ends within a block's entry");
     entry.frame_check = *check;
     entry.offset = *offset;
     entry.stored = *stored;
@@ -71,7 +66,8 @@ BlockEntry read_entry(Cursor& cursor, size_t raw_size, std::string_view name) {
     bool plausible =
         entry.kind == BlockKind::raw ? entry.stored == raw_size : entry.stored > 0 && entry.stored < raw_size;
     if (!plausible)
-        damaged(name, fmt::format("a block of {} bytes claims {} stored bytes", raw_size, entry.stored));
+        throw_damaged(name,
+                      fmt::format("a block of {} bytes claims {} stored bytes", raw_size, entry.stored));
     return entry;
 }
 
@@ -88,13 +84,14 @@ void check_coverage(const std::vector<FileEntry>& files, uint64_t blocks_end, st
     uint64_t expected = k_header_size;
     for (auto [offset, stored] : extents) {
         if (offset != expected) {
-            damaged(name,
-                    fmt::format("a block begins at byte {} where byte {} was expected", offset, expected));
+            throw_damaged(
+                name, fmt::format("a block begins at byte {} where byte {} was expected", offset, expected));
         }
         expected += stored;
     }
     if (expected != blocks_end) {
-        damaged(name, fmt::format("blocks end at byte {}, the index begins at {}", expected, blocks_end));
+        throw_damaged(name,
+                      fmt::format("blocks end at byte {}, the index begins at {}", expected, blocks_end));
     }
 }
 
@@ -111,9 +108,14 @@ bool is_file_name(std::string_view name) {
                         [](const std::string& part) { return part.empty() || part == "." || part == ".."; });
 }
 
-std::string make_header() {
+void throw_damaged(std::string_view name, std::string_view what) {
+    throw Error(ErrorKind::damaged, fmt::format("{} is damaged: {}", name, what),
+                "run `cprewind verify` to see what else is; this snapshot cannot be trusted");
+}
+
+std::string make_header(uint32_t version) {
     std::string out(k_header_magic);
-    append_integer(out, k_pack_version);
+    append_integer(out, version);
     append_integer(out, uint32_t{0});
     return out;
 }
@@ -133,8 +135,12 @@ std::string make_tail(const PackTail& tail, uint64_t blocks_end) {
             if (block.kind == BlockKind::zstd) append_integer(out, block.frame_check);
         }
     }
-    Trailer trailer{blocks_end, out.size(), tail.info.size(), tail.number, {}};
-    out += tail.info;
+    return seal_tail(std::move(out), tail.info, tail.number, blocks_end);
+}
+
+std::string seal_tail(std::string out, std::string_view info, uint64_t number, uint64_t blocks_end) {
+    Trailer trailer{blocks_end, out.size(), info.size(), number, {}};
+    out += info;
     base::Digest digest = tail_digest(base::as_bytes(out), trailer);
     out += trailer_integers(trailer);
     append_digest(out, digest);
@@ -157,20 +163,21 @@ SnapshotId id_of(const std::vector<FileEntry>& files, std::string_view info) {
     return base::digest_of(base::as_bytes(text)).hex();
 }
 
-void check_header(std::span<const std::byte> header, std::string_view name) {
+uint32_t check_header(std::span<const std::byte> header, std::string_view name) {
     Cursor cursor(header);
     auto magic = cursor.bytes(k_header_magic.size());
     auto version = cursor.integer<uint32_t>();
     auto reserved = cursor.integer<uint32_t>();
     if (!reserved || base::as_text(*magic) != k_header_magic)
-        damaged(name, "it does not begin as a pack does");
-    if (*version > k_pack_version) {
+        throw_damaged(name, "it does not begin as a pack does");
+    if (*version > k_paged_version) {
         throw Error(ErrorKind::unsupported,
                     fmt::format("{} has pack version {}; this cprewind understands versions up to {}", name,
-                                *version, k_pack_version),
+                                *version, k_paged_version),
                     "use the cprewind that wrote it, or a newer one");
     }
-    if (*version != k_pack_version || *reserved != 0) damaged(name, "its header holds impossible values");
+    if (*version == 0 || *reserved != 0) throw_damaged(name, "its header holds impossible values");
+    return *version;
 }
 
 Trailer parse_trailer(std::span<const std::byte> bytes, uint64_t pack_size, std::string_view name) {
@@ -179,13 +186,13 @@ Trailer parse_trailer(std::span<const std::byte> bytes, uint64_t pack_size, std:
     for (uint64_t* field :
          {&trailer.index_offset, &trailer.index_size, &trailer.info_size, &trailer.number}) {
         auto value = cursor.integer<uint64_t>();
-        if (!value) damaged(name, "it is too short for a pack");
+        if (!value) throw_damaged(name, "it is too short for a pack");
         *field = *value;
     }
     auto digest = cursor.bytes(32);
     auto magic = digest ? cursor.bytes(k_trailer_magic.size()) : std::nullopt;
     if (!magic || base::as_text(*magic) != k_trailer_magic) {
-        damaged(name, "it does not end as a pack does (was it cut short?)");
+        throw_damaged(name, "it does not end as a pack does (was it cut short?)");
     }
     trailer.digest = digest_from(*digest);
     // Each is compared with what is left before it is added, so that no sum can wrap.
@@ -194,28 +201,33 @@ Trailer parse_trailer(std::span<const std::byte> bytes, uint64_t pack_size, std:
                 trailer.index_offset >= k_header_size && trailer.index_offset <= left &&
                 trailer.index_size <= left - trailer.index_offset &&
                 trailer.info_size == left - trailer.index_offset - trailer.index_size;
-    if (!fits) damaged(name, "the sizes in its trailer do not add up to its size");
+    if (!fits) throw_damaged(name, "the sizes in its trailer do not add up to its size");
     return trailer;
 }
 
-PackTail parse_tail(std::span<const std::byte> bytes, const Trailer& trailer, std::string_view name) {
+void check_tail(std::span<const std::byte> bytes, const Trailer& trailer, std::string_view name) {
     CPREWIND_CHECK(bytes.size() == trailer.index_size + trailer.info_size);
     if (tail_digest(bytes, trailer) != trailer.digest)
-        damaged(name, "its index does not have the digest it was stored with");
+        throw_damaged(name, "its index does not have the digest it was stored with");
+}
+
+PackTail parse_tail(std::span<const std::byte> bytes, const Trailer& trailer, std::string_view name) {
+    check_tail(bytes, trailer, name);
     PackTail tail;
     tail.number = trailer.number;
     tail.info = base::as_text(bytes.subspan(static_cast<size_t>(trailer.index_size)));
     Cursor cursor(bytes.first(static_cast<size_t>(trailer.index_size)));
     auto count = cursor.integer<uint32_t>();
-    if (!count) damaged(name, "its index is empty");
+    if (!count) throw_damaged(name, "its index is empty");
     uint64_t blocks_left = k_max_blocks;
     for (uint32_t i = 0; i < *count; ++i) {
         FileEntry file;
         auto file_name = cursor.text();
         auto size = file_name ? cursor.integer<uint64_t>() : std::nullopt;
-        if (!size) damaged(name, "its index ends within a file's entry");
+        if (!size) throw_damaged(name, "its index ends within a file's entry");
         if (!is_file_name(*file_name) || (!tail.files.empty() && *file_name <= tail.files.back().name)) {
-            damaged(name, fmt::format("its index holds the file name '{}', which is unsafe or out of order",
+            throw_damaged(name,
+                          fmt::format("its index holds the file name '{}', which is unsafe or out of order",
                                       base::escape(*file_name)));
         }
         file.name = std::move(*file_name);
@@ -223,8 +235,8 @@ PackTail parse_tail(std::span<const std::byte> bytes, const Trailer& trailer, st
         uint64_t blocks = blocks_of(file.size);
         // An entry takes at least a byte, so what is left bounds the allocation as well.
         if (blocks > blocks_left || blocks > cursor.left()) {
-            damaged(name, fmt::format("'{}' claims {} bytes, more than its index has room for",
-                                      base::escape(file.name), file.size));
+            throw_damaged(name, fmt::format("'{}' claims {} bytes, more than its index has room for",
+                                            base::escape(file.name), file.size));
         }
         blocks_left -= blocks;
         file.blocks.reserve(static_cast<size_t>(blocks));
@@ -232,7 +244,7 @@ PackTail parse_tail(std::span<const std::byte> bytes, const Trailer& trailer, st
             file.blocks.push_back(read_entry(cursor, file.block_size(b), name));
         tail.files.push_back(std::move(file));
     }
-    if (!cursor.at_end()) damaged(name, fmt::format("{} unused bytes in its index", cursor.left()));
+    if (!cursor.at_end()) throw_damaged(name, fmt::format("{} unused bytes in its index", cursor.left()));
     check_coverage(tail.files, trailer.index_offset, name);
     return tail;
 }

@@ -36,7 +36,9 @@ namespace cprewind::store {
 
 // History; never renumber.
 //   1  the layout above
+//   2  the same header, info and trailer; groups of pages for blocks, and another index (store/page_index.h)
 inline constexpr uint32_t k_pack_version = 1;
+inline constexpr uint32_t k_paged_version = 2;
 
 inline constexpr size_t k_header_size = 16;
 inline constexpr size_t k_trailer_size = 4 * 8 + 32 + 8;
@@ -72,14 +74,19 @@ inline uint64_t blocks_of(uint64_t size) {
 // A name that is safe to make a path from: relative, no empty, "." or ".." component, no NUL.
 bool is_file_name(std::string_view name);
 
-std::string make_header();
+std::string make_header(uint32_t version = k_pack_version);
 // Index, info and trailer as they follow the blocks, which end at `blocks_end`. `files` are sorted.
 std::string make_tail(const PackTail& tail, uint64_t blocks_end);
 
+// The same for an index of any version.
+std::string seal_tail(std::string index, std::string_view info, uint64_t number, uint64_t blocks_end);
+
 SnapshotId id_of(const std::vector<FileEntry>& files, std::string_view info);
 
-// Bytes → value. Errors: damaged, unsupported (newer version), with `name` in the message.
-void check_header(std::span<const std::byte> header, std::string_view name);
+[[noreturn]] void throw_damaged(std::string_view name, std::string_view what);
+
+// Bytes → value. Errors: damaged, unsupported (newer version), with `name` in the message. Returns the version.
+uint32_t check_header(std::span<const std::byte> header, std::string_view name);
 
 struct Trailer {
     uint64_t index_offset = 0;
@@ -90,6 +97,8 @@ struct Trailer {
 };
 // Sizes are consistent with a pack of `pack_size` bytes.
 Trailer parse_trailer(std::span<const std::byte> trailer, uint64_t pack_size, std::string_view name);
+// `bytes` are index and info, and have the digest that the trailer says.
+void check_tail(std::span<const std::byte> bytes, const Trailer& trailer, std::string_view name);
 // `bytes` are index and info. The blocks fill the file from the header to the index exactly.
 PackTail parse_tail(std::span<const std::byte> bytes, const Trailer& trailer, std::string_view name);
 

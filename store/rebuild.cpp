@@ -13,7 +13,7 @@
 #include "store/format_file.h"
 #include "store/info_json.h"
 #include "store/layout.h"
-#include "store/pack_reader.h"
+#include "store/snapshot_source.h"
 
 namespace cprewind::store {
 namespace fs = std::filesystem;
@@ -29,18 +29,17 @@ RebuildReport rebuild_catalog(const fs::path& path) {
     std::vector<Found> found;
     for (const auto& entry : fs::directory_iterator(layout.packs())) {
         SnapshotId id = entry.path().stem().string();
-        if (!is_snapshot_id(id)) continue;
+        if (!is_snapshot_id(id) || entry.path().extension() != k_pack_suffix) continue;
         try {
-            auto pack = std::make_shared<const Pack>(entry.path(), id, "snapshot " + id.substr(0, 12));
+            std::string name = "snapshot " + id.substr(0, 12);
+            PackFacts facts = read_facts(layout, id, name);
             Found one;
             one.record.id = id;
-            one.record.number = pack->number();
-            one.record.info = parse_info_json(pack->info(), pack->name());
-            one.record.stored_bytes = pack->size();
-            for (const FileEntry& file : pack->files()) {
-                if (file.name != k_rows_file) one.record.raw_bytes += file.size;
-            }
-            one.rows = read_rows(pack);
+            one.record.number = facts.number;
+            one.record.info = parse_info_json(facts.info, name);
+            one.record.stored_bytes = facts.size;
+            one.record.raw_bytes = facts.raw_bytes;
+            one.rows = std::move(facts.rows);
             found.push_back(std::move(one));
         } catch (const base::Error& error) {
             report.unreadable.push_back(error.message());

@@ -18,10 +18,11 @@
 #include "store/catalog.h"
 #include "store/format_file.h"
 #include "store/layout.h"
-#include "store/pack_reader.h"
 #include "store/reference.h"
+#include "store/snapshot_source.h"
 #include "store/testing.h"
 #include "store/tidy.h"
+#include "store/usage.h"
 #include "store/verify.h"
 #include "store/writer.h"
 
@@ -106,8 +107,7 @@ class DirectoryRepository : public Repository {
     std::unique_ptr<images::ImageSource> open(const SnapshotRecord& record) const override {
         CPREWIND_CHECK(is_snapshot_id(record.id));
         try {
-            return std::make_unique<StoredSource>(
-                std::make_shared<const Pack>(layout_.pack(record.id), record.id, record.name()));
+            return open_snapshot(layout_, record.id, record.name());
         } catch (const Error& error) {
             if (error.kind() != ErrorKind::not_found) throw;
             if (!catalog_.find(record.id)) {
@@ -121,9 +121,9 @@ class DirectoryRepository : public Repository {
         }
     }
 
-    std::unique_ptr<SnapshotWriter> begin() override {
+    std::unique_ptr<SnapshotWriter> begin(const std::optional<SnapshotId>& parent) override {
         CPREWIND_CHECK(mode_ != OpenMode::read);
-        return make_writer(layout_);
+        return make_writer(layout_, parent);
     }
 
     std::optional<SnapshotId> head(std::string_view container_id) const override {
@@ -138,8 +138,9 @@ class DirectoryRepository : public Repository {
     }
 
     void tag(const SnapshotId& id, const std::string& tag) override;
-    void remove(const SnapshotId& id) override;
-    VerifyReport verify(std::optional<SnapshotId> only, const Progress& progress) const override;
+    uint64_t remove(const SnapshotId& id) override;
+    VerifyReport verify(std::optional<SnapshotId> only, const Progress& progress,
+                        VerifyMode mode) const override;
 
     const fs::path& path() const override { return layout_.root; }
     fs::path catalog_path() const override { return fs::absolute(layout_.catalog()); }
@@ -167,7 +168,7 @@ void DirectoryRepository::tag(const SnapshotId& id, const std::string& tag) {
     transaction.commit();
 }
 
-void DirectoryRepository::remove(const SnapshotId& id) {
+uint64_t DirectoryRepository::remove(const SnapshotId& id) {
     {
         Transaction transaction = catalog_.write();
         auto record = catalog_.find(id);
@@ -177,20 +178,15 @@ void DirectoryRepository::remove(const SnapshotId& id) {
         transaction.commit();
     }
     testing::reached("removing");
-    if (::unlink(layout_.pack(id).c_str()) != 0 && errno != ENOENT) {
-        base::throw_errno(errno, fmt::format("remove {}", layout_.pack(id).string()));
-    }
-    testing::reached("unlinked");
-    base::sync_directory(layout_.packs());
-    catalog_.drop_pending(id);
-    testing::reached("removed");
+    return sweep(layout_, catalog_).value_or(0);
 }
 
-VerifyReport DirectoryRepository::verify(std::optional<SnapshotId> only, const Progress& progress) const {
-    if (!only) return verify_all(layout_, catalog_, progress);
+VerifyReport DirectoryRepository::verify(std::optional<SnapshotId> only, const Progress& progress,
+                                         VerifyMode mode) const {
+    if (!only) return verify_all(layout_, catalog_, mode, progress);
     auto record = catalog_.find(*only);
     if (!record) not_there(*only);
-    return verify_snapshot(layout_, catalog_, *record, progress);
+    return verify_snapshot(layout_, catalog_, *record, mode, progress);
 }
 
 }  // namespace

@@ -39,10 +39,27 @@ struct Fault {
     bool harmless = false;  // a leftover that the next writer removes
 };
 
+enum class VerifyMode {
+    structure,  // every pack is there, its index is what was stored and refers to what exists; no page is read
+    data,       // every stored byte as well
+};
+
 struct VerifyReport {
     uint64_t snapshots = 0;
     uint64_t bytes = 0;  // stored bytes that were read and checked
     std::vector<Fault> faults;
+};
+
+// Where the bytes of a file lay in the memory of processes, or in whatever else they are looked for again: the hint by
+// which the same page is found in the parent. Anything may be said; it decides about space only.
+struct PageAddresses {
+    struct Run {
+        std::string space;     // the name of an address space
+        uint64_t address = 0;  // in it
+        uint64_t offset = 0;   // in the file, a multiple of 4096
+        uint64_t bytes = 0;
+    };
+    std::vector<Run> runs;  // empty: the file's own name and offsets
 };
 
 // A snapshot being written. Destroyed before commit(), it leaves nothing behind.
@@ -52,7 +69,8 @@ class SnapshotWriter {
     // Adds a file under `name` ("images/pstree.img", "layer.data", "container.json"). Data are read from
     // `file` by several threads' worth of work but through one thread at a time. All-zero blocks take no
     // space.
-    virtual void add(std::string_view name, const images::ImageFile& file, const Progress& progress = {}) = 0;
+    virtual void add(std::string_view name, const images::ImageFile& file, const Progress& progress = {},
+                     const PageAddresses& addresses = {}) = 0;
     virtual void add(std::string_view name, std::string_view content) = 0;
     // Makes the snapshot exist, durably, and moves the container's head to it. Returns its record.
     virtual SnapshotRecord commit(const SnapshotInfo& info, const CatalogRows& rows) = 0;
@@ -74,7 +92,8 @@ class Repository {
     // Error (damaged) that names the snapshot. Stays readable when the snapshot is removed meanwhile.
     virtual std::unique_ptr<images::ImageSource> open(const SnapshotRecord& record) const = 0;
 
-    virtual std::unique_ptr<SnapshotWriter> begin() = 0;
+    // What is the same as in `parent`, or differs little, takes little space and time.
+    virtual std::unique_ptr<SnapshotWriter> begin(const std::optional<SnapshotId>& parent = {}) = 0;
 
     // The snapshot that the container's present state descends from: its last snap or rewind.
     virtual std::optional<SnapshotId> head(std::string_view container_id) const = 0;
@@ -82,12 +101,14 @@ class Repository {
 
     virtual void tag(const SnapshotId& id, const std::string& tag) = 0;
 
-    // Removes and gives the space back before it returns.
-    virtual void remove(const SnapshotId& id) = 0;
+    // Removes, and returns the bytes given back: what other snapshots draw from its pack stays. While a snapshot is being
+    // written nothing is given back; the next writer does it.
+    virtual uint64_t remove(const SnapshotId& id) = 0;
 
-    // Reads and checks every stored byte of one snapshot, or of all with the catalog and the directory.
-    // Damage is in the report, not an Error.
-    virtual VerifyReport verify(std::optional<SnapshotId> only, const Progress& progress = {}) const = 0;
+    // Checks one snapshot, or all with the catalog and the directory. Damage is in the report, not an Error; what several
+    // snapshots need is a fault of each.
+    virtual VerifyReport verify(std::optional<SnapshotId> only, const Progress& progress = {},
+                                VerifyMode mode = VerifyMode::data) const = 0;
 
     virtual const std::filesystem::path& path() const = 0;
     // Absolute path of the catalog, for read-only SQL.

@@ -8,6 +8,7 @@
 #include <cerrno>
 
 #include "base/error.h"
+#include "store/usage.h"
 
 namespace cprewind::store {
 namespace {
@@ -55,17 +56,15 @@ void tidy(const Layout& layout, const Catalog& catalog) {
         // writer.
         Transaction transaction = catalog.write();
         for (const Pending& pending : catalog.pending()) {
-            if (pending.state == PendingState::writing) {
-                if (owner_of(layout, pending) == Owner::alive) continue;
-                if (!pending.temporary_name.empty())
-                    unlink_if_there(layout.temporary() / pending.temporary_name);
-            }
+            if (pending.state != PendingState::writing || owner_of(layout, pending) == Owner::alive) continue;
+            if (!pending.temporary_name.empty()) unlink_if_there(layout.temporary() / pending.temporary_name);
             unlink_if_there(layout.pack(pending.id));
             catalog.drop_pending(pending.id);
         }
         // The files must be gone for good before the rows that explain them are.
         base::sync_directory(layout.packs());
         transaction.commit();
+        sweep(layout, catalog);
     }
     for (const fs::directory_entry& entry : fs::directory_iterator(layout.temporary())) {
         if (!entry.is_regular_file() || entry.path().extension() != k_pack_suffix) continue;

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <atomic>
+#include <map>
 #include <mutex>
 #include <set>
 
@@ -13,7 +14,9 @@
 #include "store/pack_reader.h"
 #include "store/parallel.h"
 #include "store/rows_codec.h"
+#include "store/snapshot_source.h"
 #include "store/tidy.h"
+#include "store/usage.h"
 
 namespace cprewind::store {
 namespace {
@@ -24,8 +27,8 @@ using base::ErrorKind;
 
 class Verifier {
  public:
-    Verifier(const Layout& layout, const Catalog& catalog, const Progress& progress)
-        : layout_(layout), catalog_(catalog), progress_(progress) {}
+    Verifier(const Layout& layout, const Catalog& catalog, VerifyMode mode, const Progress& progress)
+        : layout_(layout), catalog_(catalog), mode_(mode), progress_(progress) {}
 
     void expect(uint64_t stored_bytes) { total_ += stored_bytes; }
     void check_snapshot(const SnapshotRecord& record);
@@ -38,24 +41,35 @@ class Verifier {
 
  private:
     void check_blocks(const Pack& pack);
-    void check_catalog(const SnapshotRecord& record, std::shared_ptr<const Pack> pack);
+    void check_groups(const PackSet& packs);
+    void check_catalog(const SnapshotRecord& record);
     void check_mode(const fs::path& path, unsigned widest);
     void check_entry(const fs::directory_entry& entry, bool known);
 
     const Layout& layout_;
     const Catalog& catalog_;
+    VerifyMode mode_;
     const Progress& progress_;
     VerifyReport report_;
+    GroupUse checked_;
+    std::map<SnapshotId, std::map<uint32_t, std::string>> damaged_;  // groups by pack, with what is wrong
     uint64_t total_ = 0;
 };
 
 void Verifier::check_snapshot(const SnapshotRecord& record) {
     try {
-        auto pack = std::make_shared<const Pack>(layout_.pack(record.id), record.id, record.name());
-        ++report_.snapshots;
-        check_blocks(*pack);
-        check_catalog(record, pack);
-        report_.bytes += pack->size();
+        if (pack_version(layout_, record.id, record.name()) == k_pack_version) {
+            Pack pack(layout_.pack(record.id), record.id, record.name());
+            ++report_.snapshots;
+            if (mode_ == VerifyMode::data) check_blocks(pack);
+            report_.bytes += pack.size();
+        } else {
+            auto packs = open_pack_set(layout_, record.id, record.name());
+            ++report_.snapshots;
+            if (mode_ == VerifyMode::data) check_groups(*packs);
+            report_.bytes += packs->own().size();
+        }
+        check_catalog(record);
     } catch (const Error& error) {
         if (error.kind() == ErrorKind::not_found) {
             // Removed while we were at it: no fault.
@@ -65,6 +79,57 @@ void Verifier::check_snapshot(const SnapshotRecord& record) {
             fault(record.name(), error.message());
         }
         ++report_.snapshots;
+    }
+}
+
+// Every group that the snapshot needs, wherever it lies; each one once, whoever needs it.
+void Verifier::check_groups(const PackSet& packs) {
+    std::vector<std::pair<uint32_t, uint32_t>> to_check;  // number of the pack, group
+    GroupUse use = groups_of(packs);
+    for (uint32_t number = 1; number <= packs.count(); ++number) {
+        for (uint32_t group : use[packs.at(number).id()]) {
+            if (checked_[packs.at(number).id()].insert(group).second) to_check.emplace_back(number, group);
+        }
+    }
+    struct Worker {
+        BlockDecoder decoder;
+        std::vector<std::byte> buffer;
+        std::vector<std::byte> raw = std::vector<std::byte>(k_block_size);
+    };
+    std::vector<Worker> workers(worker_count());
+    std::mutex fault_lock;
+    std::atomic<uint64_t> done{report_.bytes};
+    auto work = [&](size_t worker, size_t i) {
+        const PagePack& pack = packs.at(to_check[i].first);
+        const PageGroup& group = pack.index().groups[to_check[i].second];
+        Worker& own = workers[worker];
+        std::string damage;
+        try {
+            pack.read_group(to_check[i].second, own.decoder, own.buffer,
+                            std::span(own.raw).first(group.bytes()));
+            auto stored = std::span(own.buffer).first(group.block.stored);
+            if (group.block.kind == BlockKind::zstd && frame_check_of(stored) != group.block.frame_check) {
+                damage = fmt::format(
+                    "the stored bytes of group {} in the pack of {} changed, though not what they decode to",
+                    to_check[i].second, pack.id().substr(0, 12));
+            }
+        } catch (const Error& error) {
+            damage = error.message();
+        }
+        done += group.block.stored;
+        if (damage.empty()) return;
+        std::lock_guard guard(fault_lock);
+        damaged_[pack.id()][to_check[i].second] = damage;
+    };
+    for_each_piece(to_check.size(), work, [&] {
+        if (progress_) progress_(std::min<uint64_t>(done, total_), total_);
+    });
+    for (const auto& [id, groups] : use) {
+        auto damaged = damaged_.find(id);
+        if (damaged == damaged_.end()) continue;
+        for (const auto& [group, message] : damaged->second) {
+            if (groups.contains(group)) fault(packs.own().name(), message);
+        }
     }
 }
 
@@ -105,19 +170,18 @@ void Verifier::check_blocks(const Pack& pack) {
     }
 }
 
-void Verifier::check_catalog(const SnapshotRecord& record, std::shared_ptr<const Pack> pack) {
-    SnapshotInfo stored = parse_info_json(pack->info(), pack->name());
+void Verifier::check_catalog(const SnapshotRecord& record) {
+    PackFacts facts = read_facts(layout_, record.id, record.name());
+    SnapshotInfo stored = parse_info_json(facts.info, record.name());
     SnapshotInfo listed = record.info;
     // Tags come and go after the pack was written.
     stored.tags.clear();
     listed.tags.clear();
-    uint64_t raw = 0;
-    for (const FileEntry& file : pack->files()) raw += file.name == k_rows_file ? 0 : file.size;
-    bool same = make_info_json(stored) == make_info_json(listed) && record.number == pack->number() &&
-                record.raw_bytes == raw && record.stored_bytes == pack->size();
+    bool same = make_info_json(stored) == make_info_json(listed) && record.number == facts.number &&
+                record.raw_bytes == facts.raw_bytes && record.stored_bytes == facts.size;
     if (!same && catalog_.find(record.id))
         fault(record.name(), "the catalog's row differs from what its pack says");
-    if (make_rows(catalog_.rows_of(record.id)) != make_rows(read_rows(pack)) && catalog_.find(record.id)) {
+    if (make_rows(catalog_.rows_of(record.id)) != make_rows(facts.rows) && catalog_.find(record.id)) {
         fault(record.name(), "the catalog's processes, fds, mappings or files differ from those in its pack");
     }
 }
@@ -165,6 +229,7 @@ void Verifier::check_directory(const std::vector<SnapshotRecord>& records,
         // What we do not know may have come since we read the catalog.
         std::string id = entry.path().stem().string();
         bool known = expected.contains(name) ||
+                     (is_snapshot_id(id) && entry.path().extension() == k_kept_suffix) ||
                      (name == Layout::pack_name(id) && is_snapshot_id(id) &&
                       (catalog_.find(id) || catalog_.find_pending(id) || catalog_.find(id)));
         check_entry(entry, known);
@@ -197,15 +262,16 @@ void Verifier::check_pending(const std::vector<Pending>& pending) {
 }  // namespace
 
 VerifyReport verify_snapshot(const Layout& layout, const Catalog& catalog, const SnapshotRecord& record,
-                             const Progress& progress) {
-    Verifier verifier(layout, catalog, progress);
+                             VerifyMode mode, const Progress& progress) {
+    Verifier verifier(layout, catalog, mode, progress);
     verifier.expect(record.stored_bytes);
     verifier.check_snapshot(record);
     return verifier.finish();
 }
 
-VerifyReport verify_all(const Layout& layout, const Catalog& catalog, const Progress& progress) {
-    Verifier verifier(layout, catalog, progress);
+VerifyReport verify_all(const Layout& layout, const Catalog& catalog, VerifyMode mode,
+                        const Progress& progress) {
+    Verifier verifier(layout, catalog, mode, progress);
     for (const std::string& fault : catalog.faults()) verifier.fault("", "the catalog is damaged: " + fault);
     std::vector<SnapshotRecord> records;
     std::vector<Pending> pending;

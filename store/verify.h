@@ -13,9 +13,10 @@ namespace cprewind::store {
 // catalog says of the snapshot what its pack says (row, number, sizes, the rows of what was inside). Not
 // covered by any digest and so only checked for structure: tags given later, heads.
 VerifyReport verify_snapshot(const Layout& layout, const Catalog& catalog, const SnapshotRecord& record,
-                             const Progress& progress);
+                             VerifyMode mode, const Progress& progress);
 
 // All snapshots, SQLite's own check, every name in the directory, permissions, leftovers of dead writers.
-VerifyReport verify_all(const Layout& layout, const Catalog& catalog, const Progress& progress);
+VerifyReport verify_all(const Layout& layout, const Catalog& catalog, VerifyMode mode,
+                        const Progress& progress);
 
 }  // namespace cprewind::store

@@ -8,11 +8,15 @@
 
 #include "base/error.h"
 #include "store/catalog.h"
+#include "store/format_file.h"
 #include "store/info_json.h"
-#include "store/pack_writer.h"
+#include "store/pack_format.h"
+#include "store/page_writer.h"
 #include "store/reference.h"
 #include "store/rows_codec.h"
+#include "store/snapshot_source.h"
 #include "store/testing.h"
+#include "store/usage.h"
 
 namespace cprewind::store {
 namespace {
@@ -49,19 +53,53 @@ void check_info(const SnapshotInfo& info) {
     CPREWIND_CHECK(!info.parent || is_snapshot_id(*info.parent));
 }
 
+// The parent's packs; null where it cannot be used, since it only saves space.
+std::shared_ptr<const PackSet> open_parent(const Layout& layout, const std::optional<SnapshotId>& parent) {
+    try {
+        if (!parent || pack_version(layout, *parent, *parent) != k_paged_version) return nullptr;
+        return open_pack_set(layout, *parent, *parent);
+    } catch (const Error&) {
+        return nullptr;
+    }
+}
+
+// Where the first snapshot of a timeline looks for pages it has in common with others: the newest packs.
+std::vector<std::shared_ptr<const PagePack>> open_newest(const Layout& layout, const Catalog& catalog) {
+    constexpr size_t k_most = 16;
+    std::vector<std::shared_ptr<const PagePack>> packs;
+    auto records = catalog.list();
+    for (auto record = records.rbegin(); record != records.rend() && packs.size() < k_most; ++record) {
+        try {
+            if (pack_version(layout, record->id, record->name()) != k_paged_version) continue;
+            packs.push_back(
+                std::make_shared<const PagePack>(layout.pack(record->id), record->id, record->name()));
+        } catch (const Error&) {
+            continue;
+        }
+    }
+    return packs;
+}
+
 class Writer : public SnapshotWriter {
  public:
     // A connection of its own, so that writers of one Repository do not share a transaction.
-    explicit Writer(const Layout& layout)
-        : layout_(layout), catalog_(layout.catalog(), Database::Mode::write), pack_(layout.temporary()) {}
+    Writer(const Layout& layout, const std::optional<SnapshotId>& parent)
+        : layout_(layout), catalog_(layout.catalog(), Database::Mode::write), hold_(hold_packs(layout)) {
+        auto packs = open_parent(layout, parent);
+        auto others = packs ? std::vector<std::shared_ptr<const PagePack>>() : open_newest(layout, catalog_);
+        pack_ = std::make_unique<PageWriter>(layout.temporary(), std::move(packs), std::move(others));
+    }
 
-    void add(std::string_view name, const images::ImageFile& file, const Progress& progress) override {
+    void add(std::string_view name, const images::ImageFile& file, const Progress& progress,
+             const PageAddresses& addresses) override {
         if (name == k_rows_file) {
             throw Error(ErrorKind::failed, fmt::format("the file name '{}' is the store's own", name));
         }
-        pack_.add(name, file, progress);
+        pack_->add(name, file, addresses, progress);
     }
-    void add(std::string_view name, std::string_view content) override { add(name, MemoryFile(content), {}); }
+    void add(std::string_view name, std::string_view content) override {
+        add(name, MemoryFile(content), {}, {});
+    }
 
     SnapshotRecord commit(const SnapshotInfo& info, const CatalogRows& rows) override;
 
@@ -70,7 +108,8 @@ class Writer : public SnapshotWriter {
 
     Layout layout_;
     Catalog catalog_;
-    PackWriter pack_;
+    base::Fd hold_;  // no pack that we refer to goes away before the commit
+    std::unique_ptr<PageWriter> pack_;
 };
 
 SnapshotRecord Writer::commit(const SnapshotInfo& given, const CatalogRows& given_rows) {
@@ -80,16 +119,16 @@ SnapshotRecord Writer::commit(const SnapshotInfo& given, const CatalogRows& give
     auto& tags = record.info.tags;
     std::sort(tags.begin(), tags.end());
     tags.erase(std::unique(tags.begin(), tags.end()), tags.end());
-    record.raw_bytes = pack_.raw_bytes();
+    record.raw_bytes = pack_->raw_bytes();
     CatalogRows rows = normalized(given_rows);
     std::string row_bytes = make_rows(rows);
-    pack_.add(k_rows_file, MemoryFile(row_bytes), {});
+    pack_->add(k_rows_file, MemoryFile(row_bytes), {}, {});
     testing::reached("before sync");
-    pack_.sync_blocks();
+    pack_->sync_groups();
     testing::reached("blocks synced");
 
     std::string info = make_info_json(record.info);
-    record.id = pack_.id_for(info);
+    record.id = pack_->id_for(info);
     {
         Transaction transaction = catalog_.write();
         if (auto there = catalog_.find(record.id)) {
@@ -104,16 +143,16 @@ SnapshotRecord Writer::commit(const SnapshotInfo& given, const CatalogRows& give
                         "try again in a moment");
         }
         record.number = catalog_.next_number(record.info.container_name);
-        pack_.seal(info, record.number);
-        record.stored_bytes = pack_.stored_bytes();
+        pack_->seal(info, record.number);
+        record.stored_bytes = pack_->stored_bytes();
         testing::reached("sealed");
-        catalog_.add_pending({record.id, PendingState::writing, pack_.file_name()},
+        catalog_.add_pending({record.id, PendingState::writing, pack_->file_name()},
                              record.info.container_name, record.number);
         transaction.commit();
     }
     try {
         testing::reached("pending");
-        pack_.move_to(layout_.pack(record.id));
+        pack_->move_to(layout_.pack(record.id));
         testing::reached("moved");
         base::sync_directory(layout_.packs());
         base::sync_directory(layout_.temporary());
@@ -148,8 +187,9 @@ void Writer::undo(const SnapshotId& id) noexcept {
 
 }  // namespace
 
-std::unique_ptr<SnapshotWriter> make_writer(const Layout& layout) {
-    return std::make_unique<Writer>(layout);
+std::unique_ptr<SnapshotWriter> make_writer(const Layout& layout, const std::optional<SnapshotId>& parent) {
+    raise_format(layout);
+    return std::make_unique<Writer>(layout, parent);
 }
 
 }  // namespace cprewind::store

@@ -10,12 +10,13 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include "store/layout.h"
 #include "store/repository.h"
 
 namespace cprewind::store {
 
-std::unique_ptr<SnapshotWriter> make_writer(const Layout& layout);
+std::unique_ptr<SnapshotWriter> make_writer(const Layout& layout, const std::optional<SnapshotId>& parent);
 
 }  // namespace cprewind::store

@@ -10,6 +10,7 @@
 #include "store/layout.h"
 #include "store/pack_format.h"
 #include "store/pack_reader.h"
+#include "store/page_pack.h"
 #include "store/sqlite.h"
 #include "tests/store/helpers.h"
 
@@ -46,8 +47,12 @@ TEST_CASE("a flip of any bit of a pack is found by verify") {
 
 TEST_CASE("reading a flipped block throws and names snapshot and file, other files stay readable") {
     Small small;
-    auto pack = std::make_shared<Pack>(small.pack, small.record.id, "web@1");
-    flip_bit(small.pack, pack->find("images/pages-1.img")->blocks[0].offset + 5, 3);
+    {
+        PagePack pack(small.pack, small.record.id, "web@1");
+        const PageIndex& index = pack.index();
+        PageRef first = index.find("images/pages-1.img")->runs[0].first;
+        flip_bit(small.pack, index.groups[index.group_of(first.slot)].block.offset + 5, 3);
+    }
     try {
         read_back(*small.repository, small.record, "images/pages-1.img");
         FAIL("read");

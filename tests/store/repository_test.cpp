@@ -172,7 +172,7 @@ TEST_CASE("a newer repository, catalog or pack is refused with what was found an
             FAIL("opened");
         } catch (const base::Error& error) {
             CHECK(error.kind() == base::ErrorKind::unsupported);
-            CHECK(error.message().find("has format 7; this cprewind understands formats up to 1") !=
+            CHECK(error.message().find("has format 7; this cprewind understands formats up to 2") !=
                   std::string::npos);
             CHECK(!error.hint().empty());
         }
@@ -181,8 +181,8 @@ TEST_CASE("a newer repository, catalog or pack is refused with what was found an
     // The version of the pack's header.
     {
         base::Fd pack = base::open_file(layout.pack(record.id), O_RDWR);
-        std::byte two{2};
-        base::pwrite_full(pack.get(), std::span(&two, 1), 8, "test");
+        std::byte newer{3};
+        base::pwrite_full(pack.get(), std::span(&newer, 1), 8, "test");
     }
     CHECK(error_of([&] { scratch.open(OpenMode::read)->open(record); }) == "unsupported");
     Database(layout.catalog(), Database::Mode::write).execute("PRAGMA user_version = 9");

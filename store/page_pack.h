@@ -1,0 +1,115 @@
+// Reading packs of version 2: pages, wherever they lie.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <list>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/fd.h"
+#include "store/page_index.h"
+
+namespace cprewind::store {
+
+// An open pack whose header, trailer, index and id have been checked. Immutable: any number of threads may read. Keeps
+// its own descriptor, so that removing the file takes nothing away.
+class PagePack {
+ public:
+    // `name` is what messages call it. Errors: not_found, damaged, unsupported, io.
+    PagePack(const std::filesystem::path& path, const SnapshotId& id, std::string name);
+
+    const PageIndex& index() const { return index_; }
+    const std::string& info() const { return info_; }
+    const SnapshotId& id() const { return id_; }
+    uint64_t number() const { return number_; }
+    uint64_t size() const { return size_; }
+    const std::string& name() const { return name_; }
+
+    // The pages (or their differences) of group `i` into `raw`, which has its size; checked. Error: damaged.
+    void read_group(size_t i, BlockDecoder& decoder, std::vector<std::byte>& buffer,
+                    std::span<std::byte> raw) const;
+
+ private:
+    SnapshotId id_;
+    std::string name_;
+    base::Fd fd_;
+    uint64_t size_ = 0;
+    PageIndex index_;
+    std::string info_;
+    uint64_t number_ = 0;
+};
+
+// Opens the pack of an id. Shared by all that a snapshot needs, so that each is opened once.
+using PackOpener = std::function<std::shared_ptr<const PagePack>(const SnapshotId&)>;
+
+// A pack and all others that its pages and their bases lie in, by the numbers that its references use.
+class PackSet {
+ public:
+    // Errors: damaged when another pack is missing or holds no such slot; what opening throws.
+    PackSet(std::shared_ptr<const PagePack> own, const PackOpener& open);
+    // Any packs, numbered from 1 in this order; none twice. For a writer, which looks for pages to refer to.
+    explicit PackSet(std::vector<std::shared_ptr<const PagePack>> packs);
+
+    const PagePack& own() const { return *packs_.front(); }
+    // `number` is that of a PageRef, not 0.
+    const PagePack& at(uint32_t number) const { return *packs_[number - 1]; }
+    std::shared_ptr<const PagePack> share(uint32_t number) const { return packs_[number - 1]; }
+    uint32_t count() const { return static_cast<uint32_t>(packs_.size()); }
+    // A reference that pack `number` makes, in our numbers.
+    PageRef translate(uint32_t number, PageRef theirs) const {
+        return {translations_[number - 1][theirs.pack], theirs.slot};
+    }
+    // The base of a page that is kept as a difference; nothing when it is kept whole. Both in our numbers.
+    std::optional<PageRef> base_of(PageRef page) const;
+
+ private:
+    void make_translations();
+
+    std::vector<std::shared_ptr<const PagePack>> packs_;
+    std::vector<std::vector<uint32_t>> translations_;
+};
+
+// Gives pages; one per thread. Keeps the groups it decoded last.
+class PageReader {
+ public:
+    explicit PageReader(const PackSet& packs) : packs_(packs) {}
+
+    // `out` has a page's size. Error: damaged.
+    void read(PageRef page, std::span<std::byte> out);
+    // The page of a reference to what is kept whole, valid until the next call.
+    std::span<const std::byte> whole(PageRef page);
+
+ private:
+    using Key = std::pair<uint32_t, uint32_t>;  // pack, group
+    struct Held {
+        Key key;
+        std::vector<std::byte> raw;
+    };
+    std::span<const std::byte> slot(PageRef page);
+
+    const PackSet& packs_;
+    BlockDecoder decoder_;
+    std::vector<std::byte> buffer_;
+    std::list<Held> groups_;  // the one used last comes first
+    std::map<Key, std::list<Held>::iterator> places_;
+};
+
+// Where each page of a file is.
+class PageLocator {
+ public:
+    explicit PageLocator(const PagedFile& file);
+    PageRef at(uint64_t page) const;
+    // How many pages from `page` on are known to follow one another: consecutive slots, or zeros.
+    uint64_t run_from(uint64_t page) const;
+
+ private:
+    size_t run_of(uint64_t page) const;
+    const PagedFile& file_;
+    std::vector<uint64_t> first_pages_;  // of each run
+};
+
+}  // namespace cprewind::store

@@ -1,0 +1,145 @@
+#include "store/snapshot_source.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+
+#include <array>
+#include <cstring>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "store/pack_format.h"
+#include "store/pack_reader.h"
+#include "store/rows_codec.h"
+
+namespace cprewind::store {
+namespace {
+
+using base::Error;
+using base::ErrorKind;
+
+class PagedSource : public images::ImageSource {
+ public:
+    explicit PagedSource(std::shared_ptr<const PackSet> packs) : packs_(std::move(packs)) {}
+
+    std::vector<std::string> list() const override {
+        std::vector<std::string> names;
+        for (const PagedFile& file : packs_->own().index().files) names.push_back(file.name);
+        return names;
+    }
+    std::unique_ptr<images::ImageFile> open(std::string_view name) const override {
+        const PagedFile* file = packs_->own().index().find(name);
+        return file ? std::make_unique<PagedStoredFile>(packs_, *file) : nullptr;
+    }
+    std::string describe() const override { return packs_->own().name(); }
+
+ private:
+    std::shared_ptr<const PackSet> packs_;
+};
+
+CatalogRows rows_of(const std::shared_ptr<const PackSet>& packs) {
+    const PagedFile* file = packs->own().index().find(k_rows_file);
+    if (file == nullptr) return {};
+    // Rows of a million files: far more than a container has, far less than what would hurt.
+    constexpr uint64_t k_limit = uint64_t{256} << 20;
+    if (file->size > k_limit) throw_damaged(packs->own().name(), "it has too many catalog rows");
+    std::vector<std::byte> bytes(static_cast<size_t>(file->size));
+    PagedStoredFile(packs, *file).read_at(0, bytes);
+    return parse_rows(bytes, packs->own().name());
+}
+
+}  // namespace
+
+std::filesystem::path find_pack(const Layout& layout, const SnapshotId& id) {
+    std::error_code ignored;
+    std::filesystem::path kept = layout.kept_pack(id);
+    return std::filesystem::exists(kept, ignored) ? kept : layout.pack(id);
+}
+
+uint32_t pack_version(const Layout& layout, const SnapshotId& id, const std::string& name) {
+    base::Fd fd = base::open_file(find_pack(layout, id), O_RDONLY);
+    std::array<std::byte, k_header_size> header{};
+    if (base::pread_full(fd.get(), header, 0, name) != header.size())
+        throw_damaged(name, "it is too short for a pack");
+    return check_header(header, name);
+}
+
+std::shared_ptr<const PackSet> open_pack_set(const Layout& layout, const SnapshotId& id,
+                                             const std::string& name) {
+    auto own = std::make_shared<const PagePack>(find_pack(layout, id), id, name);
+    return std::make_shared<const PackSet>(own, [&](const SnapshotId& other) {
+        try {
+            return std::make_shared<const PagePack>(
+                find_pack(layout, other), other,
+                fmt::format("{}, in a pack of {}", name, other.substr(0, 12)));
+        } catch (const Error& error) {
+            if (error.kind() != ErrorKind::not_found) throw;
+            throw Error(ErrorKind::damaged,
+                        fmt::format("{} is damaged: pages of it are in the pack {}, which is missing", name,
+                                    layout.pack(other).string()),
+                        "put the file back from a copy; `cprewind verify` tells what else needs it");
+        }
+    });
+}
+
+void PagedStoredFile::read_page(PageRef page, std::span<std::byte> out) const {
+    try {
+        reader_.read(page, out);
+    } catch (const Error& error) {
+        throw Error(error.kind(),
+                    fmt::format("'{}' cannot be read: {}", base::escape(file_.name), error.message()),
+                    error.hint());
+    }
+}
+
+size_t PagedStoredFile::read_at(uint64_t offset, std::span<std::byte> out) const {
+    if (offset >= file_.size) return 0;
+    auto size = static_cast<size_t>(std::min<uint64_t>(out.size(), file_.size - offset));
+    std::array<std::byte, k_page_size> whole;
+    for (size_t done = 0; done < size;) {
+        uint64_t page = (offset + done) / k_page_size;
+        auto begin = static_cast<size_t>((offset + done) % k_page_size);
+        size_t part = std::min(size - done, k_page_size - begin);
+        PageRef ref = locator_.at(page);
+        if (ref.is_zero()) {
+            uint64_t zeros = locator_.run_from(page) * k_page_size - begin;
+            part = static_cast<size_t>(std::min<uint64_t>(size - done, zeros));
+            std::memset(out.data() + done, 0, part);
+        } else if (part == k_page_size) {
+            read_page(ref, out.subspan(done, part));
+        } else {
+            read_page(ref, whole);
+            std::memcpy(out.data() + done, whole.data() + begin, part);
+        }
+        done += part;
+    }
+    return size;
+}
+
+PackFacts read_facts(const Layout& layout, const SnapshotId& id, const std::string& name) {
+    PackFacts facts;
+    auto add = [&](const std::string& file, uint64_t size) {
+        facts.raw_bytes += file == k_rows_file ? 0 : size;
+    };
+    if (pack_version(layout, id, name) == k_pack_version) {
+        auto pack = std::make_shared<const Pack>(layout.pack(id), id, name);
+        facts = {pack->number(), pack->info(), pack->size(), 0, read_rows(pack)};
+        for (const FileEntry& file : pack->files()) add(file.name, file.size);
+        return facts;
+    }
+    auto packs = open_pack_set(layout, id, name);
+    const PagePack& own = packs->own();
+    facts = {own.number(), own.info(), own.size(), 0, rows_of(packs)};
+    for (const PagedFile& file : own.index().files) add(file.name, file.size);
+    return facts;
+}
+
+std::unique_ptr<images::ImageSource> open_snapshot(const Layout& layout, const SnapshotId& id,
+                                                   const std::string& name) {
+    if (pack_version(layout, id, name) == k_pack_version) {
+        return std::make_unique<StoredSource>(std::make_shared<const Pack>(layout.pack(id), id, name));
+    }
+    return std::make_unique<PagedSource>(open_pack_set(layout, id, name));
+}
+
+}  // namespace cprewind::store

@@ -1,0 +1,59 @@
+// The files of a stored snapshot, whichever version its pack has.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "images/image_source.h"
+#include "store/layout.h"
+#include "store/page_pack.h"
+#include "store/repository.h"
+
+namespace cprewind::store {
+
+// The version that the header of the pack of `id` says. Errors: not_found, damaged, unsupported, io.
+uint32_t pack_version(const Layout& layout, const SnapshotId& id, const std::string& name);
+
+// Where the pack of an id lies: a snapshot's, or one that is kept for others after its snapshot was removed.
+std::filesystem::path find_pack(const Layout& layout, const SnapshotId& id);
+
+// Opens packs of version 2 with all that they refer to.
+std::shared_ptr<const PackSet> open_pack_set(const Layout& layout, const SnapshotId& id,
+                                             const std::string& name);
+
+// A file of a snapshot of version 2.
+class PagedStoredFile : public images::ImageFile {
+ public:
+    PagedStoredFile(std::shared_ptr<const PackSet> packs, const PagedFile& file)
+        : packs_(std::move(packs)), file_(file), locator_(file), reader_(*packs_) {}
+
+    uint64_t size() const override { return file_.size; }
+    size_t read_at(uint64_t offset, std::span<std::byte> out) const override;
+
+    const PackSet& packs() const { return *packs_; }
+    const PagedFile& file() const { return file_; }
+
+ private:
+    void read_page(PageRef page, std::span<std::byte> out) const;
+
+    std::shared_ptr<const PackSet> packs_;
+    const PagedFile& file_;  // in *packs_
+    PageLocator locator_;
+    mutable PageReader reader_;
+};
+
+// What a pack says of itself, for the catalog: of either version.
+struct PackFacts {
+    uint64_t number = 0;
+    std::string info;
+    uint64_t size = 0;
+    uint64_t raw_bytes = 0;  // of all files
+    CatalogRows rows;
+};
+PackFacts read_facts(const Layout& layout, const SnapshotId& id, const std::string& name);
+
+// Errors: not_found when the pack is not there, damaged, unsupported, io.
+std::unique_ptr<images::ImageSource> open_snapshot(const Layout& layout, const SnapshotId& id,
+                                                   const std::string& name);
+
+}  // namespace cprewind::store

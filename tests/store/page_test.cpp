@@ -1,0 +1,164 @@
+// Pages shared between snapshots: what the next one costs, and that it is what was put in.
+#include <catch2/catch_test_macros.hpp>
+#include <filesystem>
+#include <random>
+
+#include "store/layout.h"
+#include "store/page_pack.h"
+#include "store/snapshot_source.h"
+#include "tests/store/helpers.h"
+
+using namespace cprewind::store;
+using namespace cprewind::store::test;
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr size_t k_kib = 1024, k_mib = 1024 * k_kib;
+
+SnapshotRecord store_next(Repository& repository, const std::string& content, const SnapshotRecord* parent,
+                          const PageAddresses& addresses = {}, int second = 0) {
+    std::optional<SnapshotId> id;
+    if (parent) id = parent->id;
+    auto writer = repository.begin(id);
+    writer->add("images/pages-1.img", BytesFile(content), {}, addresses);
+    SnapshotInfo info =
+        info_for("web", 1'700'000'000 + second + (parent ? static_cast<int>(parent->number) : 0));
+    info.parent = id;
+    return writer->commit(info, some_rows());
+}
+
+std::string content_of(const Repository& repository, const SnapshotRecord& record) {
+    return read_back(repository, record, "images/pages-1.img");
+}
+
+// A cache line in each of some pages.
+void touch(std::string& content, std::mt19937& random, size_t pages) {
+    for (size_t i = 0; i < pages; ++i) {
+        size_t at = (random() % (content.size() / 4096)) * 4096 + (random() % 63) * 64;
+        for (size_t j = 0; j < 64; ++j) content[at + j] = static_cast<char>(random());
+    }
+}
+
+}  // namespace
+
+TEST_CASE("a format 1 repository opens, verifies, and goes on in format 2") {
+    Scratch scratch;
+    fs::copy(CPREWIND_FIXTURES "/repository-v1", scratch.repo(), fs::copy_options::recursive);
+    for (const char* name : {"tmp", "staging"}) fs::create_directory(scratch.repo() / name);
+    for (const auto& entry : fs::recursive_directory_iterator(scratch.repo())) {
+        fs::permissions(entry.path(), entry.is_directory() ? fs::perms::owner_all
+                                                           : fs::perms::owner_read | fs::perms::owner_write);
+    }
+    fs::permissions(scratch.repo(), fs::perms::owner_all);
+    std::string first = pattern(300000, 1) + std::string(600000, '\0') + noise(5000, 2);
+    {
+        auto reader = scratch.open(OpenMode::read);
+        REQUIRE(reader->list().size() == 2);
+        CHECK(faults_of(*reader).empty());
+        CHECK((content_of(*reader, reader->list()[0]) == first));
+        CHECK(reader->resolve("golden", {}).name() == "web@2");
+    }
+    auto repository = scratch.open(OpenMode::write);
+    auto old = repository->list().back();
+    auto next = store_next(*repository, first, &old, {}, 1000);
+    CHECK(next.number == 3);
+    CHECK((content_of(*repository, next) == first));
+    repository->remove(old.id);
+    CHECK(faults_of(*repository).empty());
+    CHECK((content_of(*repository, repository->list()[0]) == first));
+}
+
+TEST_CASE("a next snapshot costs what changed, generation after generation, and each is what was put in") {
+    Scratch scratch;
+    auto repository = scratch.open();
+    std::mt19937 random(3);
+    std::string content = noise(4 * k_mib, 1) + pattern(4 * k_mib, 2);
+    std::vector<std::string> contents{content};
+    std::vector<SnapshotRecord> records{store_next(*repository, content, nullptr)};
+    for (int generation = 1; generation < 40; ++generation) {
+        touch(content, random, 40);
+        contents.push_back(content);
+        records.push_back(store_next(*repository, content, &records.back()));
+        INFO("generation " << generation);
+        CHECK(records.back().stored_bytes < 100 * k_kib);
+        auto packs = open_pack_set(Layout{scratch.repo()}, records.back().id, "t");
+        CHECK(packs->count() <= 14);
+    }
+    for (size_t i = 0; i < records.size(); ++i) CHECK((content_of(*repository, records[i]) == contents[i]));
+    CHECK(faults_of(*repository).empty());
+}
+
+TEST_CASE("pages are found by their address, wherever the file has them") {
+    Scratch scratch;
+    auto repository = scratch.open();
+    std::string content = noise(2 * k_mib, 1);
+    PageAddresses before{{{"1", 0x10000, 0, content.size()}}};
+    SnapshotRecord first = store_next(*repository, content, nullptr, before);
+    // Two new pages in front, and a byte of each old page changed: nothing but the address finds them.
+    std::string next = noise(8192, 5) + content;
+    for (size_t at = 8192; at < next.size(); at += 4096) next[at] = static_cast<char>(next[at] ^ 1);
+    PageAddresses after{{{"1", 0x8000, 0, 8192}, {"1", 0x10000, 8192, content.size()}}};
+    SnapshotRecord second = store_next(*repository, next, &first, after);
+    CHECK(second.stored_bytes < 60 * k_kib);
+    CHECK((content_of(*repository, second) == next));
+}
+
+TEST_CASE("equal pages take their space once, within a file and across files and containers") {
+    Scratch scratch;
+    auto repository = scratch.open();
+    std::string page = noise(4096, 1), content;
+    for (int i = 0; i < 2000; ++i) content += page;
+    auto writer = repository->begin();
+    writer->add("images/pages-1.img", BytesFile(content));
+    writer->add("images/pages-2.img", BytesFile(content));
+    SnapshotRecord record = writer->commit(info_for("web"), some_rows());
+    CHECK(record.stored_bytes < 20 * k_kib);
+    CHECK((read_back(*repository, record, "images/pages-2.img") == content));
+}
+
+TEST_CASE("pages that differ in one bit are never taken for one another") {
+    Scratch scratch;
+    auto repository = scratch.open();
+    std::string page = noise(4096, 1), content;
+    for (size_t i = 0; i < 600; ++i) {
+        std::string other = page;
+        other[(i * 37) % 4096] = static_cast<char>(other[(i * 37) % 4096] ^ (1 << (i % 8)));
+        content += other;
+    }
+    SnapshotRecord first = store_next(*repository, content, nullptr);
+    CHECK((content_of(*repository, first) == content));
+    std::string next = content;
+    for (size_t at = 0; at < next.size(); at += 4096)
+        next[at + 4095] = static_cast<char>(next[at + 4095] ^ 1);
+    SnapshotRecord second = store_next(*repository, next, &first);
+    CHECK((content_of(*repository, second) == next));
+    CHECK((content_of(*repository, first) == content));
+}
+
+TEST_CASE("removing a snapshot gives back what no other needs and harms none") {
+    Scratch scratch;
+    auto repository = scratch.open();
+    std::mt19937 random(9);
+    std::string content = noise(4 * k_mib, 1);
+    std::vector<std::string> contents;
+    std::vector<SnapshotRecord> records;
+    for (int i = 0; i < 6; ++i) {
+        contents.push_back(content);
+        records.push_back(store_next(*repository, content, records.empty() ? nullptr : &records.back()));
+        touch(content, random, 100);
+        if (i == 2)
+            content.replace(0, 2 * k_mib, noise(2 * k_mib, 77));  // half of it is another from here on
+    }
+    repository->remove(records[0].id);
+    repository->remove(records[1].id);
+    repository->remove(records[4].id);
+    for (size_t i : {2, 3, 5}) CHECK((content_of(*repository, records[i]) == contents[i]));
+    CHECK(faults_of(*repository).empty());
+    CHECK(repository->remove(records[2].id) > k_mib);  // the old half is needed by nobody now
+    for (size_t i : {3, 5}) CHECK((content_of(*repository, records[i]) == contents[i]));
+    repository->remove(records[3].id);
+    repository->remove(records[5].id);
+    CHECK(fs::is_empty(scratch.repo() / "packs"));
+    CHECK(faults_of(*repository).empty());
+}
