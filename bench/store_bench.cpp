@@ -15,6 +15,8 @@
 #include "base/digest.h"
 #include "base/error.h"
 #include "base/fd.h"
+#include "engine/page_addresses.h"
+#include "images/checkpoint.h"
 #include "images/directory_source.h"
 #include "store/extract.h"
 #include "store/repository.h"
@@ -35,9 +37,10 @@ void save(const fs::path& path, const fs::path& directory, const std::string& ti
     info.container_image = "bench";
     info.parent = repository->head(info.container_id);
     info.taken_at = std::chrono::system_clock::now();
-    auto writer = repository->begin();
+    auto addresses = engine::page_addresses(images, images::load_checkpoint(images));
+    auto writer = repository->begin(info.parent);
     for (const std::string& name : images.list())
-        writer->add(std::string(k_prefix) + name, *images.open(name));
+        writer->add(std::string(k_prefix) + name, *images.open(name), {}, addresses[name]);
     store::SnapshotRecord record = writer->commit(info, {});
     fmt::print("{} {} {}\n", record.name(), record.raw_bytes, record.stored_bytes);
 }
