@@ -1,7 +1,7 @@
 """`make bench`: raises the labs, has every topic measured inside, prints the table, writes build/bench.json.
 
 A topic is a module of this directory with LABS, the engines it is for, and measure(), which runs inside the lab and
-yields rows (tools.row). docs/benchmarks.md says what the rows mean.
+yields rows (tools.row); it may have measure_outside(), which then runs on the host and does the same. docs/benchmarks.md says what the rows mean.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import subprocess
 import sys
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[1]
-TOPICS = ("snap", "rewind", "runtime", "inspect")
+TOPICS = ("snap", "rewind", "runtime", "inspect", "store")
 LABS = {  # in the order they are raised, one at a time: two engines would disturb each other
     "forky": ("bench", []),  # Docker 28
     "trixie": ("bench-classic", ["--suite", "trixie", "--cgroup", "v1"]),  # Docker 26.1, whose own restore works
@@ -23,8 +23,8 @@ LABS = {  # in the order they are raised, one at a time: two engines would distu
 
 def main():
     arguments = parse_arguments()
-    if arguments.inside:
-        measure_inside(arguments.topics[0])
+    if arguments.part:
+        measure_part(arguments.topics[0], arguments.part)
         return 0
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     rows, failed = [], []
@@ -64,10 +64,15 @@ def parse_arguments():
     parser.add_argument("--bin", type=pathlib.Path, default=CHECKOUT / "build/release/bin",
                         help="directory of the binaries, below the checkout (default build/release/bin)")
     parser.add_argument("--output", type=pathlib.Path, default=CHECKOUT / "build/bench.json")
-    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--quick", action="store_true", help="store: an eighth of the memory, one round: to see it work")
+    parser.add_argument("--keep", action="store_true", help="store: keep the dumps in build/bench-store for the next run")
+    parser.add_argument("--part", choices=("measure", "measure_outside"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     arguments.topics = arguments.topics or list(TOPICS)
     arguments.bin = arguments.bin.resolve()
+    # For the parts below, which are processes of their own.
+    os.environ |= {"BENCH_QUICK": "1"} if arguments.quick else {}
+    os.environ |= {"BENCH_KEEP": "1"} if arguments.keep else {}
     for topic in arguments.topics:
         if topic not in TOPICS:
             parser.error(f"there is no benchmark '{topic}', only {' '.join(TOPICS)}")
@@ -83,16 +88,23 @@ def lab_script(verb, *words):
 
 
 def enter(name, lab, binaries, *command, **options):
-    environment = ["env", f"PATH={binaries}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-                   f"PYTHONPATH={CHECKOUT}", "PYTHONDONTWRITEBYTECODE=1", f"BENCH_BIN={binaries}", f"BENCH_LAB={lab}"]
-    return subprocess.run([CHECKOUT / "lab/enter", "--name", name, *environment, *command], check=True, **options)
+    return subprocess.run([CHECKOUT / "lab/enter", "--name", name, *environment(lab, binaries), *command], check=True,
+                          **options)
+
+
+def environment(lab, binaries):
+    return ["env", f"PATH={binaries}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            f"PYTHONPATH={CHECKOUT}", "PYTHONDONTWRITEBYTECODE=1", f"BENCH_BIN={binaries}", f"BENCH_LAB={lab}",
+            *(f"{name}={os.environ[name]}" for name in ("BENCH_QUICK", "BENCH_KEEP") if name in os.environ)]
 
 
 def measure(name, lab, topic, binaries):
-    """The rows of one topic in one lab; none if it is not for this engine."""
-    done = enter(name, lab, binaries, "/usr/bin/python3", "-m", "bench.bench", "--inside", topic, "--bin", binaries,
-                 stdout=subprocess.PIPE, text=True)
-    return json.loads(done.stdout)
+    """The rows of one topic with one engine; none if it is not for it."""
+    part = ["/usr/bin/python3", "-m", "bench.bench", "--bin", binaries, topic, "--part"]
+    options = {"stdout": subprocess.PIPE, "text": True}
+    inside = enter(name, lab, binaries, *part, "measure", **options)
+    outside = subprocess.run([*environment(lab, binaries), *part, "measure_outside"], check=True, **options)
+    return json.loads(inside.stdout) + json.loads(outside.stdout)
 
 
 def print_machine():
@@ -128,12 +140,12 @@ def print_table(rows):
         print("  ".join(cells).rstrip())
 
 
-# --- the lab's side ----------------------------------------------------------------------------------
+# --- what runs in the lab, or beside it ---------------------------------------------------------------
 
-def measure_inside(topic):
+def measure_part(topic, part):
     module = importlib.import_module(f"bench.{topic}")
-    rows = list(module.measure()) if os.environ["BENCH_LAB"] in module.LABS else []
-    json.dump(rows, sys.stdout)
+    work = getattr(module, part, None) if os.environ["BENCH_LAB"] in module.LABS else None
+    json.dump(list(work()) if work else [], sys.stdout)
 
 
 if __name__ == "__main__":

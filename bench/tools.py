@@ -14,15 +14,18 @@ BIN = pathlib.Path(os.environ["BENCH_BIN"])
 CPREWIND = str(BIN / "cprewind")
 RUNTIME = str(BIN / "cprewind-runtime")
 LAB = os.environ["BENCH_LAB"]  # which engine: part of each row's name
+QUICK = bool(os.environ.get("BENCH_QUICK"))  # little memory, one round: to see a benchmark work
 PATIENCE = 300  # seconds after which anything at all hangs
 
 Timed = collections.namedtuple("Timed", "wall began ended out peak")
 
 
-def run(command, *, status=0, **options):
-    """Runs a command to its end and returns its output; `status` is what is expected, None: anything."""
+def run(command, *, status=0, send=None, **options):
+    """Runs a command to its end and returns its output; `status` is what is expected, None: anything. `send` is its
+    input."""
     command = list(map(str, command))
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE,
+    options |= {"stdin": subprocess.DEVNULL} if send is None else {"input": send}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE,
                           check=False, **options)
     if status is not None and done.returncode != status:
         raise RuntimeError(f"`{' '.join(command)}` ended with {done.returncode}: {done.stderr or done.stdout}")

@@ -10,6 +10,7 @@
 #include "cli/record_view.h"
 #include "cli/subject.h"
 #include "cli/timeline_graph.h"
+#include "store/sizes.h"
 
 namespace cprewind::cli {
 
@@ -17,9 +18,13 @@ const char* const k_log_help = R"(Examples:
   cprewind log             all snapshots, oldest first
   cprewind log web         those of container web; * marks the one its present state descends from
   cprewind log web --graph newest first, with the branches that rewinds and forks made
+  cprewind log --sizes     how much of what is stored is each snapshot's own, and how much others use as well
   cprewind log web --json
 
-Usage: cprewind log [CONTAINER] [--graph]
+Usage: cprewind log [CONTAINER] [--graph | --sizes]
+
+"stored" is the pack that came with the snapshot. With --sizes, which looks into all packs, "own" is what its removal gives
+back, and "shared" what it uses together with others.
 
 "from" names the snapshot that came before on the same branch, where it is not the one listed just above: after a rewind
 to web@1, the next snapshot comes from web@1. Snapshots that `rewind` took for safety are marked so.
@@ -65,6 +70,20 @@ void print_graph(Output& output, const std::vector<store::SnapshotRecord>& recor
     for (const std::string& line : draw_timeline(nodes)) output.line(line);
 }
 
+void print_sizes(Output& output, const std::vector<store::SnapshotRecord>& records,
+                 const store::StoredSizes& sizes) {
+    Table table({"snapshot", "memory", "files", "stored", "own", "shared"});
+    table.right({1, 2, 3, 4, 5});
+    for (const store::SnapshotRecord& record : records) {
+        store::StoredSize size = sizes.of(record.id);
+        table.add({record.name(), base::human_bytes(record.info.memory_bytes),
+                   base::human_bytes(record.info.layer_bytes), base::human_bytes(record.stored_bytes),
+                   base::human_bytes(size.unique), base::human_bytes(size.shared)});
+    }
+    output.table(table);
+    output.line(fmt::format("{} stored in all", base::human_bytes(sizes.total())));
+}
+
 void print_log(Output& output, const std::vector<store::SnapshotRecord>& records, const Names& names) {
     if (records.empty()) {
         output.line("no snapshots yet; take one: cprewind snap CONTAINER");
@@ -97,13 +116,19 @@ void print_log(Output& output, const std::vector<store::SnapshotRecord>& records
 
 int run_log(Context& context, const std::vector<std::string>& arguments) {
     po::options_description options;
-    options.add_options()("graph", "");
+    options.add_options()("graph", "")("sizes", "");
     Parsed parsed = parse_words(arguments, options, 0, 1, "CONTAINER");
     auto repository = open_for_reading(context);
     std::optional<std::string_view> container;
     if (!parsed.words.empty()) container = parsed.words.front();
     auto records = repository->list(container);
     Names names = collect_names(*repository, records);
+    std::optional<store::StoredSizes> sizes;
+    if (parsed.has("sizes")) sizes = store::stored_sizes(*repository);
+    if (!context.json && sizes) {
+        print_sizes(context.output, records, *sizes);
+        return exit_done;
+    }
     if (!context.json) {
         (parsed.has("graph") ? print_graph : print_log)(context.output, records, names);
         return exit_done;
@@ -113,6 +138,8 @@ int run_log(Context& context, const std::vector<std::string>& arguments) {
         Json item = record_json(record);
         item["parent_name"] = record.info.parent ? Json(names.of(record.info.parent)) : Json();
         item["current"] = names.heads.contains(record.id);
+        item["unique_bytes"] = sizes ? Json(sizes->of(record.id).unique) : Json();
+        item["shared_bytes"] = sizes ? Json(sizes->of(record.id).shared) : Json();
         list.push_back(std::move(item));
     }
     context.output.json({{"snapshots", list}});

@@ -1,4 +1,5 @@
 #include "cli/command.h"
+#include "cli/keeping.h"
 
 namespace cprewind::cli {
 
@@ -15,6 +16,9 @@ const std::vector<Command>& commands() {
         {"rewind", "bring a container back to a snapshot, in place", k_rewind_help, run_rewind},
         {"tag", "give a snapshot a name", k_tag_help, run_tag},
         {"rm", "remove snapshots", k_rm_help, run_rm},
+        {"prune", "keep some snapshots by rule, remove the rest", k_prune_help, run_prune},
+        {"export", "write a snapshot to one file, for another host", k_export_help, run_export},
+        {"import", "take a snapshot from such a file", k_import_help, run_import},
         {"verify", "check every stored byte", k_verify_help, run_verify},
         {"rebuild", "make the catalog again from the packs", k_rebuild_help, run_rebuild},
         {"sql", "ask the catalog in SQL, across all snapshots", k_sql_help, run_sql},
