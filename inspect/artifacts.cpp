@@ -111,7 +111,9 @@ void add_memory_objects(Lister& lister) {
         }
         Artifact made;
         made.id = fmt::format("memfd-{}", file.object);
-        made.kind = ArtifactKind::memfd;
+        // The name that CRIU finds for anonymous shared memory, which it dumps like a memfd.
+        bool anonymous = file.path == "memfd:/dev/zero";
+        made.kind = anonymous ? ArtifactKind::shared_memory : ArtifactKind::memfd;
         made.name = file.path;
         made.image = fmt::format("pagemap-shmem-{}.img", file.object);
         made.size = file.size.value_or(0);
@@ -141,11 +143,11 @@ void add_memory_objects(Lister& lister) {
         lister.view.artifacts.push_back(std::move(made));
     }
     // Memory that is shared but was no file: its size is that of what is mapped of it.
-    std::map<uint64_t, Artifact> anonymous;
+    std::map<uint64_t, Artifact> unnamed;
     for (const images::Process& process : lister.moment.checkpoint.processes) {
         for (const images::Mapping& mapping : process.mappings) {
             if (!mapping.shares_memory() || listed.contains(mapping.shmid)) continue;
-            Artifact& made = anonymous[mapping.shmid];
+            Artifact& made = unnamed[mapping.shmid];
             made.id = fmt::format("shared-{}", mapping.shmid);
             made.kind = ArtifactKind::shared_memory;
             made.name =
@@ -156,7 +158,7 @@ void add_memory_objects(Lister& lister) {
             if (fits) made.size = std::max(made.size, mapping.offset + mapping.size());
         }
     }
-    for (auto& [object, made] : anonymous) lister.view.artifacts.push_back(std::move(made));
+    for (auto& [object, made] : unnamed) lister.view.artifacts.push_back(std::move(made));
 }
 
 std::string queue_id(const images::Queue& queue) {

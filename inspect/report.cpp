@@ -83,7 +83,8 @@ void look_at_origin(Looker& looker, const Process& process) {
             from = "a deleted file";
         } else {
             const images::Mount* mount = mount_of(looker.moment.checkpoint, mapping.path);
-            if (mount != nullptr && mount->filesystem == "tmpfs") from = "a file on tmpfs";
+            if (mount != nullptr && mount->mountpoint != "/" && mount->filesystem == "tmpfs")
+                from = "a file on tmpfs";
         }
         if (from != nullptr)
             looker.add(OddityKind::unusual_execution, &process,
