@@ -25,6 +25,8 @@ def measure():
         yield row("inspect.directory-ps", ours * 1e3, "ms", peer="crit x DIR ps", peer_figure=theirs * 1e3)
         runc.clean(None)
         yield row("inspect.snapshot", timing(repository.command("inspect", "bench-inspect@1")) * 1e3, "ms")
+        for view in ("ps", "sockets", "threads", "mem"):
+            yield row(f"inspect.view-{view}", timing(repository.command("inspect", "bench-inspect@1", view)) * 1e3, "ms")
         yield row("inspect.diff", timing(repository.command("diff", "bench-inspect@1", "bench-inspect@2")) * 1e3, "ms")
 
 

@@ -16,6 +16,7 @@
 #include "cli/command.h"
 #include "cli/json_text.h"
 #include "cli/options.h"
+#include "cli/sql_tables.h"
 #include "cli/subject.h"
 #include "store/sqlite.h"
 
@@ -26,12 +27,18 @@ const char* const k_sql_help = R"(Examples:
   cprewind sql "SELECT container, count(*), sum(stored_bytes) FROM snapshots GROUP BY 1"
   cprewind sql "SELECT s.container, s.number, f.target FROM fds f JOIN snapshots s USING (snapshot)
                 WHERE f.target LIKE '%:443%'"            who talked to port 443, and when
+  cprewind sql "SELECT DISTINCT container, number FROM sockets JOIN snapshots USING (snapshot)
+                WHERE state = 'LISTEN' AND local_port = 4444"   who listened on 4444
+  cprewind sql --csv "SELECT pid, name, value FROM env" --in ./checkpoint   a path instead of the repository
   cprewind sql --json "SELECT * FROM processes WHERE command = 'sh'"
 
-Usage: cprewind sql [QUERY]
+Usage: cprewind sql [QUERY] [options]
 
 Runs one query in SQLite's language on the catalog and prints the rows, with --json as a list of objects. Only reading is
-possible: a statement that writes is refused. docs/store-format.md says what the tables mean.
+possible: a statement that writes is refused. docs/sql.md says what the tables mean.
+
+  --csv         comma-separated values (RFC 4180), with a line of names; bytes as they are, except to a terminal
+  --in PATH     ask about one checkpoint (a directory or an archive) instead of the repository
 
 Exit status: 0 done, 1 failed, 2 usage (SQLite does not understand the query, or it is not for reading).)";
 
@@ -48,8 +55,9 @@ constexpr const char* k_only_reading = "the catalog can only be read here";
 
 // Where a query names no table, this is what it most likely wanted to know.
 constexpr const char* k_tables =
-    R"(SELECT m.name AS "table", group_concat(c.name, ', ') AS columns FROM sqlite_schema m, pragma_table_info(m.name) c
-WHERE m.type = 'table' AND m.name NOT IN ('counters', 'pending') GROUP BY m.name)";
+    R"(SELECT m.name AS "table", group_concat(c.name, ', ') AS columns FROM (SELECT name, type FROM sqlite_schema UNION ALL SELECT name, type FROM sqlite_temp_schema) m,
+     pragma_table_info(m.name) c
+WHERE m.type IN ('table', 'view') AND m.name NOT IN ('counters', 'pending') GROUP BY m.name)";
 
 int allow_reading(void*, int action, const char*, const char* second, const char*, const char*) {
     switch (action) {
@@ -70,8 +78,9 @@ Handle open_catalog(const std::string& path) {
     Handle handle(raw);
     if (result == SQLITE_OK) {
         sqlite3_busy_timeout(raw, k_busy_milliseconds);
-        result = sqlite3_exec(raw, "PRAGMA query_only = ON; PRAGMA trusted_schema = OFF", nullptr, nullptr,
-                              nullptr);
+        // Tables of our own are filled in memory (sql_tables.h), before the locks are put on.
+        result = sqlite3_exec(raw, "PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF", nullptr,
+                              nullptr, nullptr);
     }
     if (result != SQLITE_OK) {
         throw Error(ErrorKind::failed, fmt::format("cannot open {}: {}", path, sqlite3_errstr(result)));
@@ -148,6 +157,14 @@ void put_value(Json& row, const std::string& name, sqlite3_stmt* statement, int 
     }
 }
 
+// As RFC 4180 has it. NULL is empty.
+std::string csv_cell(std::string text) {
+    if (text.find_first_of("\",\r\n") == std::string::npos) return text;
+    std::string quoted = "\"";
+    for (char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
+    return quoted + '"';
+}
+
 std::string cell(sqlite3_stmt* statement, int column) {
     return sqlite3_column_type(statement, column) == SQLITE_NULL ? ""
                                                                  : base::escape(bytes_of(statement, column));
@@ -161,16 +178,36 @@ bool is_number(sqlite3_stmt* statement, int column) {
 }  // namespace
 
 int run_sql(Context& context, const std::vector<std::string>& arguments) {
-    Parsed parsed = parse_words(arguments, po::options_description(), 0, 1, "QUERY");
+    po::options_description options;
+    options.add_options()("csv", "")("in", po::value<std::string>());
+    Parsed parsed = parse_words(arguments, options, 0, 1, "QUERY");
+    bool csv = parsed.has("csv") && !context.json;
+    std::optional<PassingCatalog> passing;
+    if (parsed.has("in")) passing.emplace(make_passing_catalog(context, parsed.text("in")));
     // Opens it first as every command does: what is no repository, or a newer one, is told in words.
-    Handle catalog = open_catalog(open_for_reading(context)->catalog_path().string());
+    std::string query = parsed.words.empty() ? std::string() : parsed.words.front();
+    Handle catalog =
+        open_catalog(passing ? passing->path : open_for_reading(context)->catalog_path().string());
+    make_sql_tables(catalog.get());
+    if (passing) {
+        fill_sql_tables(catalog.get(), passing->subject, 1);
+    } else {
+        fill_sql_tables(context, catalog.get(), query);
+    }
+    if (sqlite3_exec(catalog.get(), "PRAGMA query_only = ON", nullptr, nullptr, nullptr) != SQLITE_OK)
+        throw Error(ErrorKind::failed, fmt::format("SQLite: {}", sqlite3_errmsg(catalog.get())));
     // Our own query needs none, and the table-valued pragma in it would not pass.
     if (!parsed.words.empty()) sqlite3_set_authorizer(catalog.get(), allow_reading, nullptr);
-    Prepared statement = prepare(catalog.get(), parsed.words.empty() ? k_tables : parsed.words.front());
+    Prepared statement = prepare(catalog.get(), query.empty() && parsed.words.empty() ? k_tables : query);
     std::vector<std::string> names = column_names(statement.get());
     std::vector<std::string> heads;
     for (const std::string& name : names) heads.push_back(base::escape(name));
     Table table(heads);
+    auto csv_line = [&](std::vector<std::string> cells) {
+        for (std::string& each : cells) each = csv_cell(std::move(each));
+        context.output.line(base::join(cells, ",") + "\r");
+    };
+    if (csv) csv_line(names);
     std::vector<size_t> numeric;
     Json rows = Json::array();
     int result = SQLITE_DONE;
@@ -180,13 +217,18 @@ int run_sql(Context& context, const std::vector<std::string>& arguments) {
         for (size_t i = 0; i < names.size(); ++i) {
             int column = static_cast<int>(i);
             if (count == 0 && is_number(statement.get(), column)) numeric.push_back(i);
-            if (context.json) {
+            if (csv) {
+                std::string bytes = bytes_of(statement.get(), column);
+                cells.push_back(context.output.to_terminal() ? base::escape(bytes) : bytes);
+            } else if (context.json) {
                 put_value(row, names[i], statement.get(), column);
             } else {
                 cells.push_back(cell(statement.get(), column));
             }
         }
-        if (context.json) {
+        if (csv) {
+            csv_line(std::move(cells));
+        } else if (context.json) {
             rows.push_back(std::move(row));
         } else {
             table.add(std::move(cells));
@@ -198,7 +240,7 @@ int run_sql(Context& context, const std::vector<std::string>& arguments) {
     }
     if (context.json) {
         context.output.json({{"rows", rows}});
-    } else {
+    } else if (!csv) {
         context.output.table(table.right(numeric));
     }
     return exit_done;

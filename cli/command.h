@@ -40,6 +40,8 @@ const std::vector<Command>& commands();
 
 int run_snap(Context&, const std::vector<std::string>&);
 int run_log(Context&, const std::vector<std::string>&);
+int run_artifacts(Context&, const std::vector<std::string>&);
+int run_report(Context&, const std::vector<std::string>&);
 int run_inspect(Context&, const std::vector<std::string>&);
 int run_diff(Context&, const std::vector<std::string>&);
 int run_track(Context&, const std::vector<std::string>&);
@@ -57,6 +59,8 @@ int run_setup(Context&, const std::vector<std::string>&);
 
 extern const char* const k_snap_help;
 extern const char* const k_log_help;
+extern const char* const k_artifacts_help;
+extern const char* const k_report_help;
 extern const char* const k_inspect_help;
 extern const char* const k_diff_help;
 extern const char* const k_track_help;
