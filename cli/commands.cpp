@@ -12,6 +12,8 @@ const std::vector<Command>& commands() {
         {"bisect", "find the first snapshot for which a command fails", k_bisect_help, run_bisect},
         {"decode", "print one image as JSON", k_decode_help, run_decode},
         {"encode", "make an image from such JSON", k_encode_help, run_encode},
+        {"import", "put a checkpoint that something else made into the repository", k_import_help,
+         run_import},
         {"rewind", "bring a container back to a snapshot, in place", k_rewind_help, run_rewind},
         {"tag", "give a snapshot a name", k_tag_help, run_tag},
         {"rm", "remove snapshots", k_rm_help, run_rm},
