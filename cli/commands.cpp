@@ -21,7 +21,7 @@ const std::vector<Command>& commands() {
         {"rm", "remove snapshots", k_rm_help, run_rm},
         {"prune", "keep some snapshots by rule, remove the rest", k_prune_help, run_prune},
         {"export", "write a snapshot to one file, for another host", k_export_help, run_export},
-        {"import", "take a snapshot from such a file", k_import_help, run_import},
+        {"import", "take a snapshot from such a file, or another tool's checkpoint", k_import_help, run_import},
         {"verify", "check every stored byte", k_verify_help, run_verify},
         {"rebuild", "make the catalog again from the packs", k_rebuild_help, run_rebuild},
         {"sql", "ask the catalog in SQL, across all snapshots", k_sql_help, run_sql},

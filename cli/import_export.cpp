@@ -83,7 +83,10 @@ int import_export(Context& context, const images::ImageSource& files, const std:
     if (context.json) {
         context.output.json({{"snapshot", record_json(imported.record)},
                              {"was_there", imported.was_there},
-                             {"dropped_tags", imported.dropped_tags}});
+                             {"dropped_tags", imported.dropped_tags},
+                             {"origin", nullptr},
+                             {"verified_bytes", nullptr},
+                             {"findings", Json::array()}});
         return exit_done;
     }
     context.output.line(imported.was_there ? fmt::format("{} is here already", imported.record.name())

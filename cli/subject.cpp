@@ -76,6 +76,11 @@ Subject open_snapshot(const Context& context, const std::string& reference) {
     subject.name = subject.record->name();
     subject.files = repository->open(*subject.record);
     subject.images = std::make_unique<images::PrefixedSource>(*subject.files, engine::k_images_prefix);
+    images::PrefixedSource imported(*subject.files, engine::k_import_prefix);
+    if (!imported.list().empty()) {
+        subject.origin = images::read_origin(imported, "checkpoint/", subject.checkpoint.findings);
+        if (!subject.origin->checkpointed) subject.origin->checkpointed = subject.record->info.taken_at;
+    }
     return subject;
 }
 

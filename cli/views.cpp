@@ -30,7 +30,7 @@ void print_overview(Output& output, const Subject& subject, const inspect::Overv
         row("stored", fmt::format("{} of {}", base::human_bytes(subject.record->stored_bytes),
                                   base::human_bytes(subject.record->raw_bytes)));
     }
-    if (subject.origin) print_origin(output, *subject.origin);
+    if (subject.origin && !subject.record) print_origin(output, *subject.origin);
     row("host name", view.hostname ? escape(*view.hostname) : "(not dumped)");
     row("processes", fmt::format("{}{}, {}, on {}", view.processes,
                                  view.zombies > 0 ? fmt::format(" ({} of them zombies)", view.zombies) : "",

@@ -13,4 +13,7 @@ inline constexpr const char* k_container_file = "container.json";  // Docker's i
 inline constexpr const char* k_engine_file = "engine.json";  // how the dump was made, what a restore needs
 inline constexpr const char* k_dump_log = "dump.log";        // CRIU's log
 
+// Imported ones: what lay beside the images, as found.
+inline constexpr const char* k_import_prefix = "import/";
+
 }  // namespace cprewind::engine

@@ -91,6 +91,7 @@ class TreeCollector {
 void read_surroundings(OpenedSource& opened, const std::string& prefix, TreeCollector& trees) {
     constexpr std::string_view k_usual = "checkpoint/";
     std::string base = prefix.ends_with(k_usual) ? prefix.substr(0, prefix.size() - k_usual.size()) : prefix;
+    opened.base = base;
     opened.origin = read_origin(*opened.files, prefix, opened.findings);
     trees.give(base, opened);
     std::string deleted = base + "deleted.files";

@@ -1,9 +1,6 @@
 #include "images/archive_source.h"
 
 #include <fmt/format.h>
-#include <zlib.h>
-#include <zstd.h>
-
 #include <catch2/catch_test_macros.hpp>
 
 #include "base/error.h"
@@ -12,63 +9,13 @@
 #include "images/open_source.h"
 #include "images/pages.h"
 #include "tests/images/image_builder.h"
+#include "tests/images/tar_builder.h"
 
 using namespace cprewind::images;
 using namespace cprewind::images::test;
 namespace base = cprewind::base;
 
 namespace {
-
-// One header; `claimed` is the size it states.
-std::string make_header(std::string_view name, uint64_t claimed, char type = '0',
-                        std::string_view link = {}) {
-    std::string header(512, '\0');
-    header.replace(0, name.size(), name);
-    header.replace(100, 7, "0000644");
-    std::string size = fmt::format("{:011o}", claimed);
-    header.replace(124, 11, size);
-    header[156] = type;
-    header.replace(157, link.size(), link);
-    header.replace(257, 8,
-                   std::string("ustar\0"
-                               "00",
-                               8));
-    header.replace(148, 8, 8, ' ');
-    unsigned sum = 0;
-    for (char c : header) sum += static_cast<unsigned char>(c);
-    header.replace(148, 7, fmt::format("{:06o}", sum) + std::string(1, '\0'));
-    return header;
-}
-
-std::string member(std::string_view name, std::string content, char type = '0') {
-    std::string out = make_header(name, content.size(), type);
-    content.resize((content.size() + 511) / 512 * 512, '\0');
-    return out + content;
-}
-
-std::string end_of_tar() {
-    return std::string(1024, '\0');
-}
-
-std::string gzip(const std::string& content) {
-    z_stream stream{};
-    deflateInit2(&stream, 6, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY);
-    std::string out(deflateBound(&stream, content.size()), '\0');
-    stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(content.data()));
-    stream.avail_in = static_cast<uInt>(content.size());
-    stream.next_out = reinterpret_cast<Bytef*>(out.data());
-    stream.avail_out = static_cast<uInt>(out.size());
-    deflate(&stream, Z_FINISH);
-    out.resize(stream.total_out);
-    deflateEnd(&stream);
-    return out;
-}
-
-std::string zstd(const std::string& content) {
-    std::string out(ZSTD_compressBound(content.size()), '\0');
-    out.resize(ZSTD_compress(out.data(), out.size(), content.data(), content.size(), 3));
-    return out;
-}
 
 ArchiveSource archive(const std::string& bytes) {
     return {std::make_shared<MemoryFile>(bytes), "", "an archive made by hand"};
@@ -252,4 +199,33 @@ TEST_CASE("a source that holds no checkpoint, or an encrypted one, is refused") 
     CHECK_NOTHROW(open_source(directory.path()));
     base::replace_file(directory.path() / "cipher.img", "x");
     CHECK_THROWS_AS(open_source(directory.path()), base::Error);
+}
+
+TEST_CASE("expected parts of a compressed archive come from one pass, in whatever order they are read") {
+    class CountingFile : public MemoryFile {
+     public:
+        explicit CountingFile(std::string content) : MemoryFile(std::move(content)) {}
+        size_t read_at(uint64_t offset, std::span<std::byte> out) const override {
+            if (offset == 0 && out.size() > 512) ++passes;
+            return MemoryFile::read_at(offset, out);
+        }
+        mutable int passes = 0;
+    };
+    std::string big;
+    for (int i = 0; i < 900'000; ++i) big += fmt::format("{:06}", i);
+    std::string plain = member("big", big) + end_of_tar();
+    for (const std::string& bytes : {gzip(plain), zstd(plain)}) {
+        auto stored = std::make_shared<CountingFile>(bytes);
+        ArchiveSource source(stored, "", "an archive made by hand");
+        auto file = source.open("big");
+        int opening = stored->passes;
+        for (uint64_t number : {800'000u, 5u, 400'000u}) file->expect(number * 6, 6);
+        for (uint64_t number : {800'000u, 5u, 400'000u, 5u}) {
+            std::string piece(6, '\0');
+            CHECK(file->read_at(number * 6, std::as_writable_bytes(std::span(piece.data(), 6))) == 6);
+            CHECK(piece == fmt::format("{:06}", number));
+        }
+        CHECK(opening == 1);
+        CHECK(stored->passes == opening + 1);
+    }
 }
