@@ -46,10 +46,11 @@ def test_a_rebuild_leaves_out_what_cannot_be_read_and_names_it(repo, container):
     counter = container(COUNTER, image="busybox")
     repo.snap(counter)
     repo.snap(counter)
-    repo.pack_of(f"{counter}@1").write_bytes(b"not a pack")
+    # The second has pages in the first one's pack, but none in that of the second is needed by the first.
+    repo.pack_of(f"{counter}@2").write_bytes(b"not a pack")
     result = repo("rebuild", "--json", status=3).json
     assert result["snapshots"] == 1 and len(result["unreadable"]) == 1
-    assert repo.names() == [f"{counter}@2"]
+    assert repo.names() == [f"{counter}@1"]
 
 
 def test_rebuild_of_what_is_no_repository_is_refused(repo):
