@@ -112,8 +112,9 @@ PageChanges Comparison::contents(const Segment& before, const Segment& after, ui
     while (begin < end) {
         // A visitor wants to see what differs; what is the same nobody has to read.
         images::Likeness known = likeness(before, after, begin, end - begin);
-        if (known.bytes > 0 && (known.answer == images::Likeness::Answer::equal || !visit)) {
-            bool equal = known.answer == images::Likeness::Answer::equal;
+        bool equal = known.answer == images::Likeness::Answer::equal;
+        bool different = known.answer == images::Likeness::Answer::different;
+        if (known.bytes > 0 && (equal || (different && !visit))) {
             (equal ? out.equal : out.changed) += known.bytes / page;
             begin += known.bytes;
             meter.add(2 * known.bytes);

@@ -275,6 +275,13 @@ void Catalog::add_pending(const Pending& pending, std::string_view container_nam
         .run();
 }
 
+void Catalog::set_removing(const SnapshotId& id) const {
+    database_.prepare("UPDATE pending SET state = ?, temporary_name = '' WHERE id = ?")
+        .bind(static_cast<int64_t>(PendingState::removing))
+        .bind(id)
+        .run();
+}
+
 void Catalog::drop_pending(const SnapshotId& id) const {
     database_.prepare("DELETE FROM pending WHERE id = ?").bind(id).run();
 }

@@ -54,6 +54,7 @@ class Catalog {
     // Within a write transaction:
     uint64_t next_number(std::string_view container_name) const;
     void add_pending(const Pending& pending, std::string_view container_name, uint64_t number) const;
+    void set_removing(const SnapshotId& id) const;
     void drop_pending(const SnapshotId& id) const;
     // The tags of record.info move here from whatever had them.
     void add(const SnapshotRecord& record, const CatalogRows& rows) const;

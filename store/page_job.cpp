@@ -177,12 +177,14 @@ class Job {
         auto base = context_.known.base_of(guess);
         PageRef whole = base ? *base : guess;
         if (context_.retired[whole.pack]) return keep_whole(worker, piece, page, bytes, 0);
-        Page content = worker.known.whole(whole);
+        Page content = known_page(worker, whole);
+        if (content.empty()) return keep_whole(worker, piece, page, bytes, 0);
         if (equal(bytes, content)) return {PagePlace::Kind::known, whole.pack, whole.slot};
         worker.changed.delta.insert(worker.changed.delta.end(), bytes.begin(), bytes.end());
         auto delta = std::span(worker.changed.delta).last(k_page_size);
         exclusive_or(delta, content);
-        if (base && !context_.retired[guess.pack] && equal(delta, worker.known.whole(guess))) {
+        Page known_delta = base && !context_.retired[guess.pack] ? known_page(worker, guess) : Page();
+        if (!known_delta.empty() && equal(delta, known_delta)) {
             worker.changed.delta.resize(worker.changed.delta.size() - k_page_size);
             return {PagePlace::Kind::known, guess.pack, guess.slot};
         }
@@ -192,6 +194,17 @@ class Job {
         batch.places.push_back(page);
         if (batch.places.size() == k_group_pages) flush_changed(worker, piece);
         return result_.pages[page];
+    }
+
+    // A page (or difference) of another pack; empty when it is damaged. That is its owners' loss, and must not become the
+    // loss of a new snapshot, which then keeps the page itself.
+    static Page known_page(Worker& worker, PageRef page) {
+        try {
+            return worker.known.whole(page);
+        } catch (const base::Error& error) {
+            if (error.kind() != base::ErrorKind::damaged) throw;
+            return {};
+        }
     }
 
     PagePlace place_unknown(Worker& worker, size_t piece, uint32_t page, Page bytes) {
@@ -213,7 +226,9 @@ class Job {
         }
         if (auto known = context_.hints.find(hint); known != context_.hints.end()) {
             PageRef ref = known->second;
-            if (equal(bytes, worker.known.whole(ref))) return {PagePlace::Kind::known, ref.pack, ref.slot};
+            Page content = known_page(worker, ref);
+            if (!content.empty() && equal(bytes, content))
+                return {PagePlace::Kind::known, ref.pack, ref.slot};
         }
         return keep_whole(worker, piece, page, bytes, hint);
     }

@@ -76,6 +76,7 @@ PageWriter::PageWriter(const std::filesystem::path& directory, std::shared_ptr<c
         }
     }
     parent_packs_ = static_cast<uint32_t>(packs.size());
+    if (parent) parent_groups_ = groups_of(*parent);
     for (auto& pack : others) {
         if (ids.insert(pack->id()).second) packs.push_back(std::move(pack));
     }
@@ -157,10 +158,15 @@ void PageWriter::learn_hints() {
         if (retired_[number]) continue;
         const PageIndex& index = known_->at(number).index();
         size_t hint = 0;
-        for (const PageGroup& group : index.groups) {
+        // Of the parent's packs only what the parent itself needs is sure to be there still (store/usage.h).
+        const std::set<uint32_t>* there =
+            number <= parent_packs_ ? &parent_groups_[known_->at(number).id()] : nullptr;
+        for (uint32_t i = 0; i < index.groups.size(); ++i) {
+            const PageGroup& group = index.groups[i];
             if (group.is_delta()) continue;
-            for (uint32_t i = 0; i < group.pages && hints_.size() < k_most_hints; ++i) {
-                hints_.emplace(index.hints[hint + i], PageRef{number, group.first_slot + i});
+            bool usable = there == nullptr || there->contains(i);
+            for (uint32_t page = 0; usable && page < group.pages && hints_.size() < k_most_hints; ++page) {
+                hints_.emplace(index.hints[hint + page], PageRef{number, group.first_slot + page});
             }
             hint += group.pages;
         }

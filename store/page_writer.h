@@ -16,6 +16,7 @@
 #include "images/image_source.h"
 #include "store/page_pack.h"
 #include "store/repository.h"
+#include "store/usage.h"
 
 namespace cprewind::store {
 
@@ -70,6 +71,7 @@ class PageWriter {
     std::unordered_map<std::string, std::vector<Place>>
         places_;  // of the parent, by space, sorted by address
     std::vector<PageLocator> parent_files_;
+    GroupUse parent_groups_;
     bool hints_known_ = false;
     std::unordered_map<uint64_t, PageRef> hints_;       // of known_
     std::unordered_map<uint64_t, uint32_t> own_hints_;  // slots of this pack

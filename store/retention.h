@@ -26,7 +26,7 @@ struct PrunePolicy {
         0;  // the newest of each of the last so many hours that have one, of each container
     uint64_t keep_daily = 0;
     std::vector<std::string> keep_tags = {};  // those with one of these tags; "*" is any
-    std::optional<uint64_t> max_size = {};   // bytes of all snapshots of the repository together
+    std::optional<uint64_t> max_size = {};    // bytes of all snapshots of the repository together
 
     bool has_keep_rule() const { return keep_last + keep_hourly + keep_daily > 0 || !keep_tags.empty(); }
     bool is_empty() const { return !has_keep_rule() && !max_size; }

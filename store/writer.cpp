@@ -56,7 +56,9 @@ void check_info(const SnapshotInfo& info) {
 // The parent's packs; null where it cannot be used, since it only saves space.
 std::shared_ptr<const PackSet> open_parent(const Layout& layout, const std::optional<SnapshotId>& parent) {
     try {
-        if (!parent || pack_version(layout, *parent, *parent) != k_paged_version) return nullptr;
+        // Of one that was removed only what others need is still there.
+        if (!parent || !std::filesystem::exists(layout.pack(*parent))) return nullptr;
+        if (pack_version(layout, *parent, *parent) != k_paged_version) return nullptr;
         return open_pack_set(layout, *parent, *parent);
     } catch (const Error&) {
         return nullptr;
@@ -172,15 +174,19 @@ SnapshotRecord Writer::commit(const SnapshotInfo& given, const CatalogRows& give
 }
 
 void Writer::undo(const SnapshotId& id) noexcept {
-    // A commit that failed may have happened all the same: only the catalog knows, so ask it before removing.
-    // Where even this cannot be done, the next writer's tidying does it.
+    // A commit that failed may yet turn out to have happened, when its last sync was refused and SQLite finds it in the
+    // log later. So nothing is removed before a later commit, which overrules it, has gone well. Where this cannot be
+    // done, the next writer's tidying finds either the snapshot, whole, or the row in `pending`.
     try {
-        Transaction transaction = catalog_.write();
-        if (catalog_.find(id)) return;
+        {
+            Transaction transaction = catalog_.write();
+            if (catalog_.find(id) || !catalog_.find_pending(id)) return;
+            catalog_.set_removing(id);
+            transaction.commit();
+        }
         ::unlink(layout_.pack(id).c_str());
         base::sync_directory(layout_.packs());
         catalog_.drop_pending(id);
-        transaction.commit();
     } catch (...) {
     }
 }

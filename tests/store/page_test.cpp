@@ -3,6 +3,8 @@
 #include <filesystem>
 #include <random>
 
+#include "base/fd.h"
+#include "base/process.h"
 #include "store/layout.h"
 #include "store/page_pack.h"
 #include "store/snapshot_source.h"
@@ -161,4 +163,58 @@ TEST_CASE("removing a snapshot gives back what no other needs and harms none") {
     repository->remove(records[5].id);
     CHECK(fs::is_empty(scratch.repo() / "packs"));
     CHECK(faults_of(*repository).empty());
+}
+
+TEST_CASE("what was given back is never referred to again, and damage elsewhere is no new snapshot's loss") {
+    Scratch scratch;
+    auto repository = scratch.open();
+    std::string old_half = noise(2 * k_mib, 1), kept_half = noise(2 * k_mib, 2),
+                new_half = noise(2 * k_mib, 3);
+    SnapshotRecord first = store_next(*repository, old_half + kept_half, nullptr);
+    SnapshotRecord second = store_next(*repository, new_half + kept_half, &first);
+    CHECK(repository->remove(first.id) > k_mib);
+    // What was in the old half comes again, elsewhere: its hints are still in the kept pack, its pages are not.
+    std::string again = new_half + kept_half + old_half;
+    SnapshotRecord third = store_next(*repository, again, &second);
+    CHECK((content_of(*repository, third) == again));
+    // The parent is gone and only part of it kept: it is no parent any more.
+    repository->remove(second.id);
+    SnapshotRecord fourth = store_next(*repository, again, &second, {}, 500);
+    CHECK((content_of(*repository, fourth) == again));
+    CHECK(faults_of(*repository).empty());
+
+    // A flipped bit in a pack that others draw from.
+    fs::path pack = Layout{scratch.repo()}.pack(third.id);
+    flip_bit(pack, 100'000, 1);
+    SnapshotRecord fifth = store_next(*repository, again, &third, {}, 600);
+    CHECK((content_of(*repository, fifth) == again));
+    CHECK(!faults_of(*repository).empty());
+}
+
+TEST_CASE("the script of docs/ restores snapshots of both formats with nothing of ours") {
+    Scratch scratch;
+    auto repository = scratch.open();
+    std::mt19937 random(5);
+    std::string content = noise(200 * k_kib, 1) + std::string(100 * k_kib, '\0') + pattern(300'123, 2);
+    SnapshotRecord first = store_next(*repository, content, nullptr);
+    touch(content, random, 20);
+    SnapshotRecord second = store_next(*repository, content, &first);
+    auto script = [&](const fs::path& root, const std::string& id, const std::string& name) {
+        fs::path out = scratch.directory.path() / name;
+        auto result = cprewind::base::run(
+            {"python3", CPREWIND_FIXTURES "/../docs/read-snapshot.py", root.string(), id, out.string()});
+        CAPTURE(result.err);
+        REQUIRE(result.status.success());
+        return cprewind::base::read_file(out / "images/pages-1.img");
+    };
+    CHECK((script(scratch.repo(), second.id, "second") == content));
+    repository->remove(first.id);  // its pack is kept for the second's pages
+    CHECK((script(scratch.repo(), second.id, "again") == content));
+    for (const auto& entry : fs::directory_iterator(CPREWIND_FIXTURES "/repository-v1/packs")) {
+        std::string id = entry.path().stem();
+        std::string old = script(CPREWIND_FIXTURES "/repository-v1", id, id);
+        CHECK((old.size() == 300000 || old.size() == 905000));
+        CHECK((old == pattern(300000, 3) ||
+               old == pattern(300000, 1) + std::string(600000, '\0') + noise(5000, 2)));
+    }
 }
