@@ -21,7 +21,7 @@ struct OpenedSource {
     std::unique_ptr<ImageSource> files;   // everything there is
     std::unique_ptr<ImageSource> images;  // the CRIU images in it; refers to `files`
     Findings findings;                    // of what lies around the images, not yet of the images
-    std::string base;  // names of what lies around the images begin with it: "", "x/"
+    std::string base;                     // names of what lies around the images begin with it: "", "x/"
     Origin origin;
     std::optional<FileTree> layer;
     std::vector<FileTree> trees;  // volumes and /dev/shm, by name
