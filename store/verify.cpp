@@ -251,10 +251,12 @@ void Verifier::check_pending(const std::vector<Pending>& pending) {
         // A removal that is under way looks like one that was broken off; both are no more than leftovers.
         if (one.state == PendingState::writing && owner_of(layout_, one) == Owner::alive) continue;
         if (!catalog_.find_pending(one.id)) continue;
+        // A removal beside a writer leaves the space to the next one, as a writer that died leaves its pack.
+        const char* what = one.state == PendingState::writing
+                               ? "was being written when cprewind died"
+                               : "is removed, but its space is not given back yet";
         fault("",
-              fmt::format("snapshot {} was {} when cprewind died; the next `cprewind snap` clears it away",
-                          one.id.substr(0, 12),
-                          one.state == PendingState::writing ? "being written" : "being removed"),
+              fmt::format("snapshot {} {}; the next `cprewind snap` sees to it", one.id.substr(0, 12), what),
               true);
     }
 }

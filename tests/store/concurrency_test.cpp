@@ -52,7 +52,9 @@ TEST_CASE("writers of several processes at once get different numbers and all is
     std::set<uint64_t> numbers;
     for (const SnapshotRecord& record : repository->list()) numbers.insert(record.number);
     CHECK(numbers.size() == 18);
-    CHECK(faults_of(*repository).empty());
+    // A removal beside a writer leaves its space to the next one.
+    CHECK(faults_of(*repository, false) == "");
+    CHECK(faults_of(*scratch.open(OpenMode::write)) == "");
 }
 
 TEST_CASE("an open snapshot stays readable after it was removed") {
@@ -104,7 +106,9 @@ TEST_CASE("a writer that opens the repository leaves a living writer's work alon
     testing::at_step = nullptr;
     CHECK(steps == 5);
     CHECK(read_back(*repository, second, "images/pages-1.img") == "second");
-    CHECK(faults_of(*repository).empty());
+    // A removal beside a writer leaves its space to the next one.
+    CHECK(faults_of(*repository, false) == "");
+    CHECK(faults_of(*scratch.open(OpenMode::write)) == "");
 }
 
 TEST_CASE("a tidier that comes between creation and lock of a writer's file does no harm") {
@@ -123,5 +127,7 @@ TEST_CASE("a tidier that comes between creation and lock of a writer's file does
     testing::at_step = nullptr;
     CHECK(done);
     CHECK(read_back(*repository, record, "images/pages-1.img") == "x");
-    CHECK(faults_of(*repository).empty());
+    // A removal beside a writer leaves its space to the next one.
+    CHECK(faults_of(*repository, false) == "");
+    CHECK(faults_of(*scratch.open(OpenMode::write)) == "");
 }
