@@ -23,8 +23,8 @@ void print_overview(Output& output, const Subject& subject, const inspect::Overv
         const store::SnapshotInfo& info = subject.record->info;
         row("container", fmt::format("{} ({}) of image {}", escape(info.container_name),
                                      info.container_id.substr(0, 12), escape(info.container_image)));
-        row("taken", fmt::format("{}, with {} and CRIU {}", base::local_time(info.taken_at),
-                                 escape(info.engine), escape(info.criu)));
+        row("taken", fmt::format("{}, with {}{}{}", base::local_time(info.taken_at), escape(info.engine),
+                                 info.criu.empty() ? "" : " and CRIU ", escape(info.criu)));
         if (info.stall.count() > 0) row("stood still", base::human_duration(info.stall));
         if (!info.message.empty()) row("note", escape(info.message));
         row("stored", fmt::format("{} of {}", base::human_bytes(subject.record->stored_bytes),

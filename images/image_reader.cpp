@@ -171,6 +171,7 @@ bool ImageReader::next(google::protobuf::Message& message) {
             report(FindingKind::damaged,
                    fmt::format("{} lacks {}", message.GetDescriptor()->name(), join_names(missing)));
         }
+        if (!reports_unknown_) return true;
         std::vector<std::string> unknown = unknown_fields(message);
         if (!unknown.empty()) {
             report(FindingKind::unknown,

@@ -52,6 +52,9 @@ class ImageReader {
     // Like extra(), but the bytes are not looked at and take no memory.
     bool skip(uint64_t size);
 
+    // From here on fields that the schema lacks are the caller's to read and to report.
+    void leave_unknown_fields() { reports_unknown_ = false; }
+
     // Where the last entry began.
     uint64_t entry_offset() const { return entry_offset_; }
     // Behind all that was read so far.
@@ -74,6 +77,7 @@ class ImageReader {
     std::string name_;
     Findings* findings_;
     size_t findings_left_;
+    bool reports_unknown_ = true;
     uint64_t size_;
     bool big_endian_ = false;
     uint64_t offset_ = 0;

@@ -1,11 +1,14 @@
 #include "images/pages.h"
 
 #include <fmt/format.h>
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/unknown_field_set.h>
 
 #include <algorithm>
 #include <optional>
 
 #include "base/error.h"
+#include "images/compressed_pages.h"
 #include "images/image_reader.h"
 #include "images/proto/memory.pb.h"
 
@@ -28,7 +31,82 @@ struct Entry {
     uint64_t address = 0;
     uint64_t pages = 0;
     PageState state = PageState::present;
+    bool aligned = false;            // its bytes begin at a whole page
+    uint64_t block_pages = 0;        // 0: not compressed
+    std::vector<uint32_t> blocks{};  // stored sizes
 };
+
+// All blocks of a pagemap; a block costs 32 bytes.
+constexpr size_t k_blocks_limit = 1u << 22;
+
+// What the fields about compression say, of either schema: numbers 6, 7, 8 directly (A), or a message in 6 (B)
+// with block_sizes = 1, total_payload_size = 2, pages_per_block = 3. False when there is something else.
+bool read_blocks(const google::protobuf::UnknownFieldSet& fields, Entry& entry) {
+    using google::protobuf::UnknownField;
+    for (int i = 0; i < fields.field_count(); ++i) {
+        const UnknownField& field = fields.field(i);
+        bool number = field.type() == UnknownField::TYPE_VARINT;
+        if (field.number() == 6 && number) {
+            entry.blocks.push_back(static_cast<uint32_t>(field.varint()));
+            if (entry.block_pages == 0) entry.block_pages = 1;
+        } else if (field.number() == 8 && number) {
+            entry.block_pages = field.varint();
+        } else if (field.number() == 6 && field.type() == UnknownField::TYPE_LENGTH_DELIMITED) {
+            google::protobuf::UnknownFieldSet inner;
+            if (!inner.ParseFromString(field.length_delimited())) return false;
+            for (int j = 0; j < inner.field_count(); ++j) {
+                const UnknownField& part = inner.field(j);
+                bool value = part.type() == UnknownField::TYPE_VARINT;
+                if (part.number() == 1 && value) {
+                    entry.blocks.push_back(static_cast<uint32_t>(part.varint()));
+                } else if (part.number() == 1 && part.type() == UnknownField::TYPE_LENGTH_DELIMITED) {
+                    google::protobuf::io::CodedInputStream packed(
+                        reinterpret_cast<const uint8_t*>(part.length_delimited().data()),
+                        static_cast<int>(part.length_delimited().size()));
+                    uint32_t size = 0;
+                    while (packed.ReadVarint32(&size)) entry.blocks.push_back(size);
+                } else if (part.number() == 3 && value) {
+                    entry.block_pages = part.varint();
+                }
+            }
+        } else if (field.number() != 7) {
+            return false;
+        }
+    }
+    return true;
+}
+
+// Where the blocks of all present runs lie; ends before the first one that cannot be, or is not there.
+std::vector<PageBlock> lay_out_blocks(const std::vector<Entry>& entries, uint64_t page,
+                                      uint64_t stored_size) {
+    std::vector<PageBlock> out;
+    uint64_t offset = 0, stored = 0;
+    auto add = [&](uint64_t bytes, uint64_t stored_bytes) {
+        bool fits = stored <= stored_size && stored_bytes <= stored_size - stored && stored_bytes <= bytes &&
+                    bytes <= UINT64_MAX - offset && out.size() < k_blocks_limit;
+        if (fits) out.push_back({offset, bytes, stored, stored_bytes});
+        offset += bytes;
+        stored += stored_bytes;
+        return fits;
+    };
+    for (const Entry& entry : entries) {
+        if (entry.state != PageState::present || entry.pages > UINT64_MAX / page) continue;
+        if (entry.aligned) stored = (stored + page - 1) / page * page;
+        uint64_t left = entry.pages * page;
+        if (entry.block_pages == 0) {
+            if (!add(left, left)) return out;
+            continue;
+        }
+        if (entry.block_pages > CompressedPages::k_block_limit / page) return out;
+        for (uint32_t size : entry.blocks) {
+            uint64_t bytes = std::min(left, entry.block_pages * page);
+            if (bytes == 0 || !add(bytes, size)) return out;
+            left -= bytes;
+        }
+        if (left > 0) return out;
+    }
+    return out;
+}
 
 }  // namespace
 
@@ -83,14 +161,20 @@ std::vector<Entry> PageMapBuilder::read_entries(ImageReader& reader, bool& compr
     std::vector<Entry> entries;
     uint64_t last_end_page = 0;
     criu::pagemap_entry entry;
+    reader.leave_unknown_fields();
     while (reader.next(entry)) {
         if (runs_left_ == 0) {
             reader.report(FindingKind::damaged,
                           fmt::format("more than {} runs of pages; the rest is not read", k_runs_limit));
             break;
         }
-        compressed =
-            compressed || entry.unknown_fields().field_count() > 0 || (entry.flags() & k_flag_aligned) != 0;
+        Entry run;
+        run.aligned = (entry.flags() & k_flag_aligned) != 0;
+        if (entry.unknown_fields().field_count() > 0 && !read_blocks(entry.unknown_fields(), run)) {
+            reader.report(FindingKind::unknown,
+                          "its pages are stored in a way that this version does not know; they may be wrong");
+        }
+        compressed = compressed || run.aligned || run.block_pages > 0;
         // Up to CRIU 4.1 field 2; since 4.2 field 5, while field 2 is 0 because it is required.
         uint64_t pages = entry.has_nr_pages() ? entry.nr_pages() : entry.compat_nr_pages();
         uint32_t flags = entry.flags();
@@ -114,7 +198,10 @@ std::vector<Entry> PageMapBuilder::read_entries(ImageReader& reader, bool& compr
         PageState state = (flags & k_flag_parent) != 0    ? PageState::parent
                           : (flags & k_flag_present) != 0 ? PageState::present
                                                           : PageState::lazy;
-        entries.push_back({entry.vaddr(), pages, state});
+        run.address = entry.vaddr();
+        run.pages = pages;
+        run.state = state;
+        entries.push_back(std::move(run));
         --runs_left_;
     }
     return entries;
@@ -150,13 +237,11 @@ std::vector<PageRun> PageMapBuilder::load(const std::string& directory, int dept
     auto pages_file = source_.open(pages_name);
     if (depth == 0) map_.pages_name_ = pages_name;
     uint64_t file_bytes = pages_file ? pages_file->size() : 0;
-    if (compressed) {
-        add_finding(findings_,
-                    {FindingKind::unknown,
-                     name,
-                     {},
-                     "its pages are compressed, or stored in another way that this version cannot read"});
-        file_bytes = 0;
+    if (compressed && pages_file) {
+        // A page size other than the usual cannot be found from the size of a compressed file.
+        auto blocks = lay_out_blocks(entries, map_.page_size_, file_bytes);
+        pages_file = std::make_unique<CompressedPages>(std::move(pages_file), std::move(blocks));
+        file_bytes = pages_file->size();
     } else if (!pages_file && present_pages > 0) {
         add_finding(findings_, {FindingKind::absent,
                                 pages_name,
@@ -164,10 +249,9 @@ std::vector<PageRun> PageMapBuilder::load(const std::string& directory, int dept
                                 fmt::format("it is not there, but {} says that it holds {} pages", name,
                                             present_pages)});
     }
-    if (depth == 0) map_.page_size_ = find_page_size(present_pages, file_bytes);
+    if (depth == 0 && !compressed) map_.page_size_ = find_page_size(present_pages, file_bytes);
     uint64_t page = map_.page_size_;
-    if (pages_file && !compressed &&
-        (present_pages > UINT64_MAX / page || file_bytes != present_pages * page)) {
+    if (pages_file && (present_pages > UINT64_MAX / page || file_bytes != present_pages * page)) {
         bool shorter = file_bytes / page < present_pages;
         add_finding(findings_, {shorter ? FindingKind::truncated : FindingKind::damaged,
                                 pages_name,

@@ -1,9 +1,12 @@
 #include "images/pages.h"
 
+#include <lz4.h>
+
 #include <sys/mman.h>
 
 #include <catch2/catch_test_macros.hpp>
 
+#include "base/error.h"
 #include "base/fd.h"
 #include "images/proto/memory.pb.h"
 #include "tests/images/image_builder.h"
@@ -226,18 +229,94 @@ TEST_CASE("absurd page counts neither crash nor take memory") {
     }
 }
 
-TEST_CASE("compressed pages are refused, not shown as if they were memory") {
+namespace {
+
+void append_varint(std::string& out, uint64_t value) {
+    for (; value >= 0x80; value >>= 7) out += static_cast<char>(value | 0x80);
+    out += static_cast<char>(value);
+}
+
+std::string lz4(const std::string& content) {
+    std::string out(static_cast<size_t>(LZ4_compressBound(static_cast<int>(content.size()))), '\0');
+    out.resize(static_cast<size_t>(LZ4_compress_default(
+        content.data(), out.data(), static_cast<int>(content.size()), static_cast<int>(out.size()))));
+    return out;
+}
+
+// Of 5 pages in blocks of two: "aa" compressed, zeros, "e" as it is.
+std::string pagemap_of_blocks(bool as_message, uint32_t first, uint32_t flags = k_present) {
+    criu::pagemap_entry run = make_new_run(0x10000, 5, flags);
+    std::string fields, inner;
+    std::vector<uint64_t> sizes = {first, 0, k_page};
+    if (as_message) {
+        std::string packed;
+        for (uint64_t size : sizes) append_varint(packed, size);
+        inner = "\x0a";
+        append_varint(inner, packed.size());
+        inner += packed + "\x10";
+        append_varint(inner, first + k_page);
+        inner += std::string("\x18\x02", 2);
+        fields = "\x32";
+        append_varint(fields, inner.size());
+        fields += inner;
+    } else {
+        for (uint64_t size : sizes) {
+            fields += "\x30";
+            append_varint(fields, size);
+        }
+        fields += "\x38";
+        append_varint(fields, first + k_page);
+        fields += std::string("\x40\x02", 2);
+    }
+    std::string image = make_image("PAGEMAP", make_map_head(1));
+    base::append_text(image, run.SerializeAsString() + fields);
+    return image;
+}
+
+}  // namespace
+
+TEST_CASE("LZ4 blocks of both schemas are read: compressed, zero and as they are") {
+    std::string block = lz4(make_pages("aa"));
+    for (bool as_message : {false, true}) {
+        Fixture f;
+        f.source.files["pagemap-1.img"] = pagemap_of_blocks(as_message, static_cast<uint32_t>(block.size()));
+        f.source.files["pages-1.img"] = block + make_pages("e");
+        INFO(as_message);
+        AddressSpace memory(f.source, f.process, f.findings);
+        std::vector<std::byte> bytes(5 * k_page);
+        memory.read(0x10000, bytes);
+        CHECK(cprewind::base::as_text(bytes) ==
+              make_pages("aa") + std::string(2 * k_page, '\0') + make_pages("e"));
+        CHECK(f.findings.empty());
+    }
+}
+
+TEST_CASE("a run that is stored aligned begins at a whole page") {
+    std::string block = lz4(make_pages("aa"));
     Fixture f;
-    std::string content = make_image("PAGEMAP", make_map_head(1));
-    criu::pagemap_entry run = make_new_run(0x10000, 2, k_present);
-    base::append_text(content,
-                      run.SerializeAsString() + std::string("\x32\x02\x08\x01", 4));  // field 6, a message
-    f.source.files["pagemap-1.img"] = content;
-    f.source.files["pages-1.img"] = make_pages("ab");
-    CHECK(f.picture() == "MM......");
-    CHECK(std::any_of(f.findings.begin(), f.findings.end(), [](const Finding& finding) {
-        return finding.message.find("compressed") != std::string::npos;
-    }));
+    std::string image = pagemap_of_blocks(true, static_cast<uint32_t>(block.size()));
+    append_entry(image, make_new_run(0x15000, 1, k_present | 8));
+    f.source.files["pagemap-1.img"] = image;
+    std::string stored = block + make_pages("e");
+    stored.resize((stored.size() + k_page - 1) / k_page * k_page, 'x');
+    f.source.files["pages-1.img"] = stored + make_pages("q");
+    CHECK(f.picture().substr(4, 2) == "eq");
+    CHECK(f.findings.empty());
+}
+
+TEST_CASE("a damaged, missing or absurd block is an error or a finding, not memory") {
+    std::string block = lz4(make_pages("aa"));
+    Fixture f;
+    f.source.files["pagemap-1.img"] = pagemap_of_blocks(true, static_cast<uint32_t>(block.size()));
+    f.source.files["pages-1.img"] = std::string(block.size(), '\xff') + make_pages("e");
+    CHECK_THROWS_AS(f.picture(), cprewind::base::Error);
+    f.source.files["pages-1.img"] = block;
+    CHECK(f.picture().substr(4, 1) == "M");
+    CHECK_FALSE(f.findings.empty());
+    f.findings.clear();
+    f.source.files["pagemap-1.img"] = pagemap_of_blocks(true, UINT32_MAX);
+    CHECK(f.picture().substr(0, 5) == "MMMMM");
+    CHECK_FALSE(f.findings.empty());
 }
 
 TEST_CASE("what no run covers is what its mapping makes of it") {
