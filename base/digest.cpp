@@ -1,5 +1,7 @@
 #include "base/digest.h"
 
+#include <algorithm>
+
 #include <openssl/evp.h>
 
 #include "base/error.h"

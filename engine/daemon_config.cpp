@@ -1,5 +1,7 @@
 #include "engine/daemon_config.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>

@@ -1,5 +1,7 @@
 #include "inspect/ps.h"
 
+#include <algorithm>
+
 #include "images/pages.h"
 
 namespace cprewind::inspect {

@@ -4,6 +4,7 @@
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 
+#include <algorithm>
 #include <catch2/generators/catch_generators.hpp>
 #include <chrono>
 #include <random>

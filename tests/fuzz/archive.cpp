@@ -1,5 +1,7 @@
 // Archives: plain, gzip and zstd tar, read in place, and the checkpoint in them found.
 #include "images/archive_source.h"
+
+#include <algorithm>
 #include "images/open_source.h"
 #include "tests/fuzz/fuzz.h"
 

@@ -1,4 +1,5 @@
 // Checkpoints that real CRIU made of programs whose state is known: fixtures/README.md says what is in them.
+#include <algorithm>
 #include <catch2/catch_test_macros.hpp>
 #include <map>
 #include <set>

@@ -1,5 +1,7 @@
 #include "images/image_reader.h"
 
+#include <algorithm>
+
 #include <catch2/catch_test_macros.hpp>
 
 #include "images/proto/process.pb.h"
