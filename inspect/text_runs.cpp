@@ -30,7 +30,7 @@ constexpr bool shows(uint32_t value) {
     return value < 0xe0000 && (value & 0xfffe) != 0xfffe;
 }
 
-// Each way of writing characters: how many bytes a unit has; which units of a block of 64 bytes may be (part of) a
+// Each way of writing characters: how many bytes a unit has; which units of a block of 64 bytes are (part of) a
 // character, one bit each; and the character at a place.
 
 struct Bytes {
@@ -39,24 +39,42 @@ struct Bytes {
     size_t size;
     bool high;  // UTF-8: bytes from 0x80 on may be part of a character
 
-    bool may(size_t at) const { return is_plain(data[at]) || (high && data[at] >= 0x80); }
-
-    uint64_t block(size_t at) const {
-        uint64_t mask = 0;
+    // `carry`: of the character that began before this block, and of the one that ends behind it.
+    uint64_t block(size_t at, uint64_t& carry) const {
+        uint64_t mask = 0, leads = 0, more = 0;
 #ifdef __SSE2__
         const __m128i least = _mm_set1_epi8(0x1f), most = _mm_set1_epi8(0x7f), tab = _mm_set1_epi8('\t');
+        const __m128i lead = _mm_set1_epi8(static_cast<char>(0xc0));
         for (size_t i = 0; i < 4; ++i) {
             __m128i x = _mm_loadu_si128(reinterpret_cast<const __m128i*>(data + at + i * 16));
             // Compared with sign, what is 0x80 and above is less than all.
             __m128i plain = _mm_or_si128(_mm_and_si128(_mm_cmpgt_epi8(x, least), _mm_cmplt_epi8(x, most)),
                                          _mm_cmpeq_epi8(x, tab));
-            auto bits = static_cast<unsigned>(_mm_movemask_epi8(plain));
-            if (high) bits |= static_cast<unsigned>(_mm_movemask_epi8(x));
-            mask |= static_cast<uint64_t>(bits & 0xffff) << i * 16;
+            uint64_t all = bits_of(x), following = bits_of(_mm_cmplt_epi8(x, lead));
+            mask |= bits_of(plain) << i * 16;
+            more |= following << i * 16;
+            leads |= (all & ~following) << i * 16;
         }
 #else
-        for (size_t i = 0; i < k_block; ++i) mask |= static_cast<uint64_t>(may(at + i)) << i;
+        for (size_t i = 0; i < k_block; ++i) {
+            unsigned char byte = data[at + i];
+            mask |= static_cast<uint64_t>(is_plain(byte)) << i;
+            more |= static_cast<uint64_t>(byte >= 0x80 && byte < 0xc0) << i;
+            leads |= static_cast<uint64_t>(byte >= 0xc0) << i;
+        }
 #endif
+        mask |= carry;
+        carry = 0;
+        if (!high) return mask;
+        // Only what has a byte behind it that may follow; of the last one that is in the next block.
+        for (uint64_t left = leads & (more >> 1 | uint64_t{1} << 63); left != 0; left &= left - 1) {
+            auto i = static_cast<size_t>(std::countr_zero(left));
+            uint32_t value = 0;
+            size_t length = character(at + i, value);
+            uint64_t bits = (uint64_t{1} << length) - 1;
+            mask |= bits << i;
+            if (i + length > k_block) carry |= bits >> (k_block - i);
+        }
         return mask;
     }
 
@@ -88,6 +106,26 @@ struct Bytes {
         }
         return begin;
     }
+
+    // The text of a run of characters.
+    void tell(TextRun& run, std::string& text) const {
+        const unsigned char* bytes = data + run.begin;
+        size_t length = run.end - run.begin, following = 0, above = 0;
+        for (size_t i = 0; i < length; ++i) {
+            following += (bytes[i] & 0xc0) == 0x80;
+            above += bytes[i] >> 7;
+        }
+        run.characters = length - following;
+        run.ascii = above == 0;
+        text.append(reinterpret_cast<const char*>(bytes), length);
+    }
+
+ private:
+#ifdef __SSE2__
+    static uint64_t bits_of(__m128i x) {
+        return static_cast<uint64_t>(_mm_movemask_epi8(x)) & 0xffff;
+    }
+#endif
 };
 
 template <bool big_endian>
@@ -100,26 +138,28 @@ struct Units {
     uint32_t unit(size_t at) const {
         return big_endian ? data[at] << 8 | data[at + 1] : data[at + 1] << 8 | data[at];
     }
-    static bool may_be(uint32_t value) { return (value >= 0x20 && value < 0x700) || value == '\t'; }
-    bool may(size_t at) const { return at + 1 < size && may_be(unit(at)); }
+    static bool is_character(uint32_t value) { return is_plain(value) || (value > 0xa0 && value < 0x700); }
 
-    uint64_t block(size_t at) const {
+    uint64_t block(size_t at, uint64_t&) const {
         uint64_t mask = 0;
 #ifdef __SSE2__
-        const __m128i least = _mm_set1_epi16(0x1f), most = _mm_set1_epi16(0x700), tab = _mm_set1_epi16('\t');
+        const __m128i least = _mm_set1_epi16(0x1f), most = _mm_set1_epi16(0x7f), tab = _mm_set1_epi16('\t');
+        const __m128i wide_least = _mm_set1_epi16(0xa0), wide_most = _mm_set1_epi16(0x700);
         for (size_t i = 0; i < 4; i += 2) {
             __m128i halves[2];
             for (size_t j = 0; j < 2; ++j) {
                 __m128i x = _mm_loadu_si128(reinterpret_cast<const __m128i*>(data + at + (i + j) * 16));
                 if (big_endian) x = _mm_or_si128(_mm_slli_epi16(x, 8), _mm_srli_epi16(x, 8));
-                halves[j] = _mm_or_si128(_mm_and_si128(_mm_cmpgt_epi16(x, least), _mm_cmplt_epi16(x, most)),
-                                         _mm_cmpeq_epi16(x, tab));
+                __m128i plain = _mm_and_si128(_mm_cmpgt_epi16(x, least), _mm_cmplt_epi16(x, most));
+                __m128i wide = _mm_and_si128(_mm_cmpgt_epi16(x, wide_least), _mm_cmplt_epi16(x, wide_most));
+                halves[j] = _mm_or_si128(_mm_or_si128(plain, wide), _mm_cmpeq_epi16(x, tab));
             }
             auto bits = static_cast<unsigned>(_mm_movemask_epi8(_mm_packs_epi16(halves[0], halves[1])));
             mask |= static_cast<uint64_t>(bits & 0xffff) << i * 8;
         }
 #else
-        for (size_t i = 0; i < k_block / 2; ++i) mask |= static_cast<uint64_t>(may_be(unit(at + i * 2))) << i;
+        for (size_t i = 0; i < k_block / 2; ++i)
+            mask |= static_cast<uint64_t>(is_character(unit(at + i * 2))) << i;
 #endif
         return mask;
     }
@@ -127,21 +167,26 @@ struct Units {
     size_t character(size_t at, uint32_t& value) const {
         if (at + 1 >= size) return 0;
         value = unit(at);
-        return may_be(value) && shows(value) ? 2 : 0;
+        return is_character(value) ? 2 : 0;
     }
     size_t first(size_t begin) const {
         return begin + ((begin & 1u) != static_cast<size_t>(odd) ? 1 : 0);
     }
-};
 
-void append_character(std::string& out, uint32_t value) {
-    if (value < 0x80) {
-        out += static_cast<char>(value);
-    } else {
-        out += static_cast<char>(0xc0 | value >> 6);
-        out += static_cast<char>(0x80 | (value & 0x3f));
+    void tell(TextRun& run, std::string& text) const {
+        run.characters = (run.end - run.begin) / 2;
+        for (size_t at = run.begin; at < run.end; at += 2) {
+            uint32_t value = unit(at);
+            run.ascii = run.ascii && value < 0x80;
+            if (value < 0x80) {
+                text += static_cast<char>(value);
+            } else {
+                text += static_cast<char>(0xc0 | value >> 6);
+                text += static_cast<char>(0x80 | (value & 0x3f));
+            }
+        }
     }
-}
+};
 
 template <typename Form>
 class Finder {
@@ -150,74 +195,52 @@ class Finder {
         : form_(form), begin_(form.first(begin)), end_(end), least_(least), out_(out) {}
 
     void run() {
-        size_t at = begin_;
         constexpr size_t k_units = k_block / Form::k_unit;
         constexpr uint64_t k_all = k_units == 64 ? ~uint64_t{0} : (uint64_t{1} << k_units) - 1;
-        bool inside = false;
-        size_t start = 0;
-        for (; at + k_block <= end_ && at + k_block <= form_.size; at += k_block) {
-            uint64_t mask = form_.block(at);
-            if (mask == (inside ? k_all : 0)) continue;
+        size_t at = begin_;
+        uint64_t carry = 0;
+        for (; at + k_block <= end_; at += k_block) {
+            uint64_t mask = form_.block(at, carry);
+            if (mask == (inside_ ? k_all : 0)) continue;
             for (size_t i = 0; i < k_units;) {
-                uint64_t rest = (inside ? ~mask & k_all : mask) >> i;
+                uint64_t rest = (inside_ ? ~mask & k_all : mask) >> i;
                 if (rest == 0) break;
                 i += static_cast<size_t>(std::countr_zero(rest));
-                size_t place = at + i * Form::k_unit;
-                if (inside) add(start, place);
-                start = place;
-                inside = !inside;
+                turn(at + i * Form::k_unit);
             }
         }
-        for (; at < end_; at += Form::k_unit) {
-            if (form_.may(at) == inside) continue;
-            if (inside) add(start, at);
-            start = at;
-            inside = !inside;
+        at += static_cast<size_t>(std::popcount(carry));
+        while (at < end_) {
+            uint32_t value = 0;
+            size_t length = form_.character(at, value);
+            if ((length > 0) != inside_) turn(at);
+            at += std::max(length, Form::k_unit);
         }
-        if (inside) add(start, at);
+        if (inside_) turn(at);
     }
 
  private:
-    // What may be a run is split where it is none.
-    void add(size_t from, size_t to) {
-        bool border = from == begin_ || to >= end_;
-        if (to - from < least_ * Form::k_unit && !border) return;
-        TextRun run = start_at(from);
-        for (size_t at = from; at < to;) {
-            uint32_t value = 0;
-            size_t length = form_.character(at, value);
-            if (length == 0) {
-                run.end = at;
-                keep(run);
-                at += Form::k_unit;
-                run = start_at(at);
-                continue;
-            }
-            if constexpr (Form::k_unit == 2) append_character(out_.text, value);
-            ++run.characters;
-            run.ascii = run.ascii && value < 0x80;
-            at += length;
-            run.end = at;
-        }
-        keep(run);
+    // A run begins here, or ends.
+    void turn(size_t at) {
+        if (inside_) add(at);
+        start_ = at;
+        inside_ = !inside_;
     }
 
-    TextRun start_at(size_t at) const {
+    void add(size_t end) {
         TextRun run;
-        run.begin = run.end = at;
+        run.begin = start_;
+        run.end = end;
+        run.at_begin = start_ == begin_;
+        run.at_end = end >= end_;
+        bool border = run.at_begin || run.at_end;
+        if (end - start_ < least_ * Form::k_unit && !border) return;
         run.text = out_.text.size();
-        return run;
-    }
-
-    void keep(TextRun& run) {
-        run.at_begin = run.begin == begin_;
-        run.at_end = run.end >= end_;
-        if (run.characters == 0 || (run.characters < least_ && !run.at_begin && !run.at_end)) {
+        form_.tell(run, out_.text);
+        if (run.characters < least_ && !border) {
             out_.text.resize(run.text);
             return;
         }
-        if constexpr (Form::k_unit == 1)
-            out_.text.append(reinterpret_cast<const char*>(form_.data + run.begin), run.end - run.begin);
         run.text_bytes = out_.text.size() - run.text;
         out_.runs.push_back(run);
     }
@@ -227,6 +250,8 @@ class Finder {
     size_t end_;
     size_t least_;
     TextRuns& out_;
+    bool inside_ = false;
+    size_t start_ = 0;
 };
 
 }  // namespace

@@ -1,7 +1,6 @@
 // Runs of characters in bytes that are mostly something else: what `strings` looks for, fast.
 //
-// A run is found in two steps: first 64 bytes at a time by what may be a character, then, where that is not certain,
-// character by character. ASCII is a part of UTF-8. Of UTF-16 only the alphabets below U+0700 are looked for (Latin,
+// Bytes are told apart 64 at a time; only what may begin a longer character is looked at by itself. ASCII is a part of UTF-8. Of UTF-16 only the alphabets below U+0700 are looked for (Latin,
 // Greek, Cyrillic, Armenian, Hebrew, Arabic): beyond, any two bytes are likely to be something.
 #pragma once
 
