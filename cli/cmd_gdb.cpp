@@ -140,8 +140,9 @@ void fill_root(const Subject& subject, const images::Process& process, const ins
 std::vector<std::string> gdb_command(const fs::path& directory, const std::string& executable,
                                      const std::string& sysroot) {
     std::vector<std::string> command = {"gdb", "-q"};
-    for (const char* kind : {"gdb-scripts", "python-scripts", "guile-scripts", "local-gdbinit"}) {
-        command.insert(command.end(), {"-iex", fmt::format("set auto-load {} off", kind)});
+    // All that gdb would run by itself is off; its library for threads comes from this host, and stays.
+    for (const char* setting : {"set auto-load no", "set auto-load libthread-db on"}) {
+        command.insert(command.end(), {"-iex", setting});
     }
     command.insert(command.end(), {"-iex", fmt::format("set sysroot {}", (directory / "root").string())});
     if (!sysroot.empty()) {
