@@ -91,6 +91,13 @@ Child::Child(const std::vector<std::string>& argv, const SpawnOptions& options) 
     }
 }
 
+Child Child::adopt(pid_t pid) {
+    CPREWIND_CHECK(pid > 0);
+    Child child;
+    child.pid_ = pid;
+    return child;
+}
+
 Child::~Child() {
     if (pid_ <= 0) return;
     ::kill(pid_, SIGKILL);

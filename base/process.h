@@ -40,6 +40,8 @@ class Child {
     // argv[0] is looked up in PATH. A program that cannot be started is an Error here, not an exit status.
     Child(const std::vector<std::string>& argv, const SpawnOptions& options = {});
     Child(Child&& other) noexcept : pid_(std::exchange(other.pid_, -1)) {}
+    // A child that was made by fork(2): its owner from here on.
+    static Child adopt(pid_t pid);
     Child& operator=(Child&&) = delete;
     ~Child();
 

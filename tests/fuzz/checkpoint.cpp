@@ -2,6 +2,7 @@
 #include "images/checkpoint.h"
 
 #include "images/coverage.h"
+#include "inspect/core_file.h"
 #include "inspect/diff.h"
 #include "inspect/fds.h"
 #include "inspect/mem.h"
@@ -10,6 +11,24 @@
 #include "tests/fuzz/fuzz.h"
 
 using namespace cprewind;
+
+namespace {
+
+void make_core(inspect::Moment moment, const images::Process& process) {
+    constexpr uint64_t k_written = 16u << 20;
+    images::Findings findings;
+    inspect::ContainerFiles files(moment, nullptr, nullptr, {}, findings);
+    inspect::CoreFile core(moment, process, files, findings);
+    if (core.size() > k_written) return;
+    core.write(
+        [&](uint64_t offset, std::span<const std::byte> bytes) {
+            fuzz::must(offset <= core.size() && bytes.size() <= core.size() - offset,
+                       "all of it is in the core");
+        },
+        [](uint64_t) {});
+}
+
+}  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     auto source = fuzz::files_of(fuzz::text_of(data, size));
@@ -25,6 +44,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         inspect::diff_processes(moment, moment);
         inspect::diff_fds(checkpoint, checkpoint);
         inspect::diff_memory(moment, moment);
+        for (const images::Process& process : checkpoint.processes)
+            fuzz::allow_refusal([&] { make_core(moment, process); });
     });
     return 0;
 }
