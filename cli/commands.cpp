@@ -1,5 +1,6 @@
 #include "cli/command.h"
 #include "cli/keeping.h"
+#include "cli/post_mortem.h"
 
 namespace cprewind::cli {
 
@@ -11,6 +12,8 @@ const std::vector<Command>& commands() {
         {"artifacts", "list and extract what only the checkpoint has any more", k_artifacts_help,
          run_artifacts},
         {"report", "the overview and what looks odd, also as a page", k_report_help, run_report},
+        {"core", "an ELF core of a process, for gdb and lldb", k_core_help, run_core},
+        {"gdb", "gdb on a process of a snapshot, all prepared", k_gdb_help, run_gdb},
         {"diff", "show what changed between two of them", k_diff_help, run_diff},
         {"track", "follow one thing through the snapshots of a container", k_track_help, run_track},
         {"bisect", "find the first snapshot for which a command fails", k_bisect_help, run_bisect},
