@@ -33,6 +33,17 @@ base::ExitStatus run_runc(const std::string& runc, std::vector<std::string> word
     return base::Child(words, options).wait();
 }
 
+// CRIU puts back an OOM score only when it is not 0, and what it makes inherits ours otherwise: a shim's, which
+// is dockerd's and protects it. A container must not come back as hard to kill as its engine.
+void take_ordinary_oom_score() noexcept {
+    try {
+        base::write_full(base::open_file("/proc/self/oom_score_adj", O_WRONLY).get(), base::as_bytes("0"),
+                         "oom_score_adj");
+    } catch (...) {
+        // Where we may not lower it, no container here has a score of 0 either.
+    }
+}
+
 void write_result(const fs::path& taken, bool restored, const base::ExitStatus& status) {
     base::replace_file(taken / "result",
                        fmt::format("outcome={}\nexit={}\n", restored ? "restored" : "failed",
@@ -103,6 +114,7 @@ int restore_container(const std::string& runc, const CommandLine& create, const 
     try {
         fs::path bundle = create.bundle.empty() ? fs::current_path() : fs::path(create.bundle);
         prepare_bundle(bundle, fs::read_symlink("/proc/self/exe"), plan.criu_config);
+        take_ordinary_oom_score();
         status = run_runc(runc, restore_words(create, plan, taken.string()), false);
         if (status.success()) {
             write_result(taken, true, status);
