@@ -21,12 +21,19 @@ def read(path):
 
 
 def processes_of(init):
-    """All of the container's process ids as we see them: whoever shares init's pid namespace."""
-    space = os.readlink(f"/proc/{init}/ns/pid")
+    """All of the container's process ids as we see them: whoever shares init's pid namespace, or, when that is the host's,
+    its control group."""
+    what = "ns/pid"
+    if os.readlink(f"/proc/{init}/ns/pid") == os.readlink("/proc/self/ns/pid"):
+        what = "cgroup"
+
+    def belonging(pid):
+        return read(f"/proc/{pid}/cgroup") if what == "cgroup" else os.readlink(f"/proc/{pid}/{what}")
+
     found = []
     for entry in pathlib.Path("/proc").iterdir():
         try:
-            if entry.name.isdigit() and os.readlink(entry / "ns/pid") == space:
+            if entry.name.isdigit() and belonging(entry.name) == belonging(init):
                 found.append(int(entry.name))
         except OSError:
             pass

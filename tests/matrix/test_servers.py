@@ -57,9 +57,9 @@ def test_http(cell):
 
 def test_nginx(cell):
     """nginx as root, master and two workers, behind a published port"""
-    server = web(cell, "exec nginx -c /dev/stdin <<'C'\nuser root; worker_processes 2; daemon off; events {}\n"
-                       "http { access_log /var/log/nginx/a.log; server { listen 80; root /srv; } }\nC", 7502)
-    server.exec("nginx", "-s", "reload", status=None)
+    server = web(cell, "echo 'user root; worker_processes 2; daemon off; events {} http { access_log /var/log/nginx/a.log; "
+                       "server { listen 80; root /srv; } }' >/n.conf; exec nginx -c /n.conf", 7502)
+    server.exec("nginx", "-c", "/n.conf", "-s", "reload")
     assert page(7502) == "old\n"
 
 

@@ -83,7 +83,7 @@ TEST_CASE("without a plan every word and the exit status are runc's") {
              {"--root", "/r", "start", "id"},
              {"--root", "/r", "delete", "--force", "id"},
              {"checkpoint", "--leave-running", "a b", "", "ü\n\x01"},
-             {"hook-lo", "more"},
+             {"hook-l", "hook-lo"},
          }) {
         CHECK(stage.run(words).status.code == 42);
         std::string expected;
@@ -114,8 +114,9 @@ TEST_CASE("what is restored does not inherit the OOM score that protects the eng
     Stage stage;
     stage.leave();
     // Raising one's own is always allowed, and so is taking it back.
-    auto output = base::run({"sh", "-c", "echo 3 > /proc/self/oom_score_adj && exec \"$0\" create --bundle \"$1\" id",
-                             CPREWIND_RUNTIME_PROGRAM, (stage.root() / "bundle").string()});
+    auto output =
+        base::run({"sh", "-c", "echo 3 > /proc/self/oom_score_adj && exec \"$0\" create --bundle \"$1\" id",
+                   CPREWIND_RUNTIME_PROGRAM, (stage.root() / "bundle").string()});
     CHECK(output.status.success());
     CHECK(base::read_file(stage.root() / "score") == "0\n");
 }
