@@ -12,6 +12,7 @@
 #include "engine/criu_log.h"
 #include "engine/guard.h"
 #include "engine/materialise.h"
+#include "engine/timers.h"
 #include "images/directory_source.h"
 #include "runtime/plan.h"
 
@@ -37,7 +38,9 @@ struct Target {
     std::vector<std::string> addresses{};  // runtime::Plan
 };
 
-void fit_sockets(Target& target, const images::Checkpoint& checkpoint) {
+// Fits images of ours to a world that has moved on.
+void fit(Target& target, const images::Checkpoint& checkpoint) {
+    arm_expired_timers(target.images, checkpoint);
     target.close_connections = talks_to_outside(checkpoint);
     target.addresses = own_addresses(checkpoint);
 }
@@ -278,7 +281,7 @@ RewindResult rewind(DockerClient& docker, store::Repository& repository, const s
     Scene scene{container.id, container.name, layer_directory_of(container, ready.engine_facts), result.via,
                 docker.info().value("DockerRootDir", "/var/lib/docker")};
     Target target{ready.images, ready.layer, ready.layer_data, ready.engine_facts.value("was_paused", false)};
-    fit_sockets(target, ready.checkpoint);
+    fit(target, ready.checkpoint);
     result.connections_closed = target.close_connections;
 
     Target before;
@@ -299,7 +302,7 @@ RewindResult rewind(DockerClient& docker, store::Repository& repository, const s
         }
         before = {moment.images(), moment.layer->tree(), moment.layer->data_path(), container.paused};
         // The network of before is gone as well when we have to go back.
-        fit_sockets(before, images::load_checkpoint(images::DirectorySource(moment.images())));
+        fit(before, images::load_checkpoint(images::DirectorySource(moment.images())));
     } else {
         stopped_layer = std::make_unique<LayerCapture>(scene.layer_directory, staging.path() / "before.data");
         stopped_layer->pass();

@@ -170,11 +170,11 @@ signal.setitimer(signal.ITIMER_REAL, 0.3, 0.3); alarms = 0
 def alarm(*_):
     global alarms; alarms += 1
 signal.signal(signal.SIGALRM, alarm)
-number = 0
+number = seen = 0
 while True:
     for fd, _ in poll.poll():
         if fd == timer: os.read(timer, 8); number += 1; print(number, flush=True)
-        else: os.read(signals, 128); print("event", int.from_bytes(os.read(event, 8), "little"), alarms > 0, flush=True)
+        else: os.read(signals, 128); print("event", int.from_bytes(os.read(event, 8), "little"), alarms > seen, flush=True); seen = alarms
 """
 
 
