@@ -9,6 +9,7 @@ const std::vector<Command>& commands() {
         {"snap", "take a snapshot of a running container", k_snap_help, run_snap},
         {"log", "list the snapshots of a container", k_log_help, run_log},
         {"inspect", "show what was in a snapshot or a checkpoint directory", k_inspect_help, run_inspect},
+        {"mem", "search, show and dump memory; strings", k_mem_help, run_mem},
         {"artifacts", "list and extract what only the checkpoint has any more", k_artifacts_help,
          run_artifacts},
         {"report", "the overview and what looks odd, also as a page", k_report_help, run_report},

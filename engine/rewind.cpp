@@ -1,7 +1,6 @@
 #include "engine/rewind.h"
 
 #include <fmt/format.h>
-#include <sys/socket.h>
 
 #include <algorithm>
 #include <fstream>
@@ -9,9 +8,11 @@
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "engine/connections.h"
 #include "engine/criu_log.h"
 #include "engine/guard.h"
 #include "engine/materialise.h"
+#include "engine/timers.h"
 #include "images/directory_source.h"
 #include "runtime/plan.h"
 
@@ -34,7 +35,15 @@ struct Target {
     fs::path layer_data;
     bool paused = false;
     bool close_connections = false;
+    std::vector<std::string> addresses{};  // runtime::Plan
 };
+
+// Fits images of ours to a world that has moved on.
+void fit(Target& target, const images::Checkpoint& checkpoint) {
+    arm_expired_timers(target.images, checkpoint);
+    target.close_connections = talks_to_outside(checkpoint);
+    target.addresses = own_addresses(checkpoint);
+}
 
 // Who we are dealing with and how: fixed before anything is touched.
 struct Scene {
@@ -44,21 +53,6 @@ struct Scene {
     Via via = Via::runtime;
     fs::path docker_root;  // for Via::api
 };
-
-// TCP to anywhere but the container's own loopback has moved on at its other end.
-bool talks_to_outside(const images::Checkpoint& checkpoint) {
-    constexpr uint32_t k_listen = 10;  // TCP_LISTEN, include/net/tcp_states.h
-    for (const auto& [id, file] : checkpoint.files) {
-        if (!file.socket || file.kind != images::FileKind::inet_socket) continue;
-        const images::Socket& socket = *file.socket;
-        if (socket.type != SOCK_STREAM || socket.state == k_listen || socket.remote.empty()) continue;
-        bool loopback = socket.remote.starts_with("127.") || socket.remote.starts_with("[::1]") ||
-                        socket.remote.starts_with("[::ffff:127.");
-        bool unconnected = socket.remote.starts_with("0.0.0.0:") || socket.remote.starts_with("[::]:");
-        if (!loopback && !unconnected) return true;
-    }
-    return false;
-}
 
 Via choose_way_back(DockerClient& docker, const Container& container, Via wanted) {
     json info = docker.info();
@@ -113,6 +107,7 @@ void start_by_runtime(DockerClient& docker, const Scene& scene, const Target& ta
     runtime::Plan plan;
     plan.images = target.images.string();
     plan.options = criu_options();
+    plan.addresses = target.addresses;
     if (target.close_connections) {
         fs::path config = target.images.parent_path() / "criu.conf";
         std::ofstream(config) << "tcp-close\n";
@@ -285,8 +280,8 @@ RewindResult rewind(DockerClient& docker, store::Repository& repository, const s
     ReadyMoment ready = materialise(repository, record, staging.path(), report);
     Scene scene{container.id, container.name, layer_directory_of(container, ready.engine_facts), result.via,
                 docker.info().value("DockerRootDir", "/var/lib/docker")};
-    Target target{ready.images, ready.layer, ready.layer_data, ready.engine_facts.value("was_paused", false),
-                  talks_to_outside(ready.checkpoint)};
+    Target target{ready.images, ready.layer, ready.layer_data, ready.engine_facts.value("was_paused", false)};
+    fit(target, ready.checkpoint);
     result.connections_closed = target.close_connections;
 
     Target before;
@@ -305,12 +300,14 @@ RewindResult rewind(DockerClient& docker, store::Repository& repository, const s
         } else {
             moment.layer->finish();
         }
-        before = {moment.images(), moment.layer->tree(), moment.layer->data_path(), container.paused, false};
+        before = {moment.images(), moment.layer->tree(), moment.layer->data_path(), container.paused};
+        // The network of before is gone as well when we have to go back.
+        fit(before, images::load_checkpoint(images::DirectorySource(moment.images())));
     } else {
         stopped_layer = std::make_unique<LayerCapture>(scene.layer_directory, staging.path() / "before.data");
         stopped_layer->pass();
         stopped_layer->finish();
-        before = {{}, stopped_layer->tree(), stopped_layer->data_path(), false, false};
+        before = {{}, stopped_layer->tree(), stopped_layer->data_path()};
     }
 
     report("rewinding", 0, 0);

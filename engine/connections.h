@@ -1,0 +1,17 @@
+// What the sockets of a dump need of the world to be put back.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "images/checkpoint.h"
+
+namespace cprewind::engine {
+
+// Has it a TCP connection whose other end is not in it? That one has moved on since, or is gone.
+bool talks_to_outside(const images::Checkpoint& checkpoint);
+
+// The addresses, without ports, that its sockets are bound to: those that a loopback does not have anyway, each once.
+std::vector<std::string> own_addresses(const images::Checkpoint& checkpoint);
+
+}  // namespace cprewind::engine
