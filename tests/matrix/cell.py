@@ -68,11 +68,14 @@ class Cell:
 
     # --- containers ----------------------------------------------------------------------------------
 
-    def run(self, command, *options, image="work", name=None):
+    def run(self, command, *options, **more):
+        return self.create(command, "--detach", *options, verb="run", **more)
+
+    def create(self, command, *options, image="work", name=None, verb="create"):
         name = name or f"matrix{next(numbers)}"
         words = ["--runtime", self.by.runtime] if self.by.runtime else []
         self.made.append(name)
-        result = run(["docker", "run", "--detach", "--name", name, *words, *options, image, *command], status=None)
+        result = run(["docker", verb, "--name", name, *words, *options, image, *command], status=None)
         if re.search("kernel does not support|controller is not|not mounted", result.err):
             pytest.skip(result.err.strip())
         assert result.status == 0, repr(result)
