@@ -1,5 +1,6 @@
 #include "cli/command.h"
 #include "cli/keeping.h"
+#include "cli/post_mortem.h"
 #include "cli/recovery.h"
 
 namespace cprewind::cli {
@@ -9,9 +10,12 @@ const std::vector<Command>& commands() {
         {"snap", "take a snapshot of a running container", k_snap_help, run_snap},
         {"log", "list the snapshots of a container", k_log_help, run_log},
         {"inspect", "show what was in a snapshot or a checkpoint directory", k_inspect_help, run_inspect},
+        {"mem", "search, show and dump memory; strings", k_mem_help, run_mem},
         {"artifacts", "list and extract what only the checkpoint has any more", k_artifacts_help,
          run_artifacts},
         {"report", "the overview and what looks odd, also as a page", k_report_help, run_report},
+        {"core", "an ELF core of a process, for gdb and lldb", k_core_help, run_core},
+        {"gdb", "gdb on a process of a snapshot, all prepared", k_gdb_help, run_gdb},
         {"diff", "show what changed between two of them", k_diff_help, run_diff},
         {"track", "follow one thing through the snapshots of a container", k_track_help, run_track},
         {"bisect", "find the first snapshot for which a command fails", k_bisect_help, run_bisect},

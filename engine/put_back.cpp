@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
-#include <sys/socket.h>
 
 #include <algorithm>
 #include <chrono>
@@ -14,9 +13,11 @@
 #include "base/fd.h"
 #include "base/process.h"
 #include "base/text.h"
+#include "engine/connections.h"
 #include "engine/criu_log.h"
 #include "engine/resume.h"
 #include "engine/snapshot_files.h"
+#include "engine/timers.h"
 #include "images/directory_source.h"
 #include "runtime/plan.h"
 
@@ -61,6 +62,7 @@ void start_by_runtime(DockerClient& docker, const Scene& scene, const Target& ta
     runtime::Plan plan;
     plan.images = target.images.string();
     plan.options = criu_options();
+    plan.addresses = target.addresses;
     if (target.close_connections) {
         fs::path config = target.images.parent_path() / "criu.conf";
         std::ofstream(config) << "tcp-close\n";
@@ -109,22 +111,17 @@ void start_by_api(DockerClient& docker, const Scene& scene, const Target& target
 
 }  // namespace
 
-bool is_outside_connection(const images::File& file) {
-    constexpr uint32_t k_listen = 10;  // TCP_LISTEN, include/net/tcp_states.h
-    if (!file.socket || file.kind != images::FileKind::inet_socket) return false;
-    const images::Socket& socket = *file.socket;
-    if (socket.type != SOCK_STREAM || socket.state == k_listen || socket.remote.empty()) return false;
-    bool loopback = socket.remote.starts_with("127.") || socket.remote.starts_with("[::1]") ||
-                    socket.remote.starts_with("[::ffff:127.");
-    bool unconnected = socket.remote.starts_with("0.0.0.0:") || socket.remote.starts_with("[::]:");
-    return !loopback && !unconnected;
+void fit(Target& target, const images::Checkpoint& checkpoint) {
+    arm_expired_timers(target.images, checkpoint);
+    target.close_connections = talks_to_outside(checkpoint);
+    target.addresses = own_addresses(checkpoint);
 }
 
 Target target_of(const ReadyMoment& moment) {
-    bool outside = std::any_of(moment.checkpoint.files.begin(), moment.checkpoint.files.end(),
-                               [](const auto& file) { return is_outside_connection(file.second); });
-    return {moment.images, moment.layer, moment.layer_data, moment.engine_facts.value("was_paused", false),
-            outside};
+    Target target{moment.images, moment.layer, moment.layer_data,
+                  moment.engine_facts.value("was_paused", false)};
+    fit(target, moment.checkpoint);
+    return target;
 }
 
 PutBack put_in_place(DockerClient& docker, const Scene& scene, const Target& target, Journal& journal) {
@@ -163,7 +160,9 @@ void save_before(const fs::path& directory, const Target& before, bool sync) {
     base::replace_file(directory / k_layer_tree_name, images::encode_layer(before.layer));
     json facts = {{"images", !before.images.empty()},
                   {"layer_data", before.layer_data.filename().string()},
-                  {"paused", before.paused}};
+                  {"paused", before.paused},
+                  {"close_connections", before.close_connections},
+                  {"addresses", before.addresses}};
     if (sync) base::sync_file(base::open_file(before.layer_data, O_RDONLY).get(), before.layer_data.string());
     // Last: with it the rest is there.
     base::replace_file(directory / k_before_name, facts.dump());
@@ -175,6 +174,8 @@ std::optional<Target> load_before(const fs::path& directory) {
         Target before;
         if (facts.at("images").get<bool>()) before.images = directory / "images";
         before.paused = facts.at("paused").get<bool>();
+        before.close_connections = facts.at("close_connections").get<bool>();
+        before.addresses = facts.at("addresses").get<std::vector<std::string>>();
         before.layer_data = directory / facts.at("layer_data").get<std::string>();
         uint64_t size = fs::file_size(before.layer_data);
         images::Findings findings;

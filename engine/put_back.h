@@ -25,7 +25,11 @@ struct Target {
     std::filesystem::path layer_data;
     bool paused = false;
     bool close_connections = false;
+    std::vector<std::string> addresses{};  // runtime::Plan
 };
+
+// Fits images of ours to a world that has moved on.
+void fit(Target& target, const images::Checkpoint& checkpoint);
 
 // Who we are dealing with and how: fixed before anything is touched.
 struct Scene {
@@ -38,9 +42,6 @@ struct Scene {
 
 // The target that a stored snapshot is.
 Target target_of(const ReadyMoment& moment);
-
-// TCP to anywhere but the container's own loopback: it has moved on at its other end.
-bool is_outside_connection(const images::File& file);
 
 struct PutBack {
     std::vector<LayerChange> layer;

@@ -128,8 +128,9 @@ class Before {
 
     // After store_moment, or without one.
     void finish_frozen(const Container& container) {
-        target_ = {moment_.images(), moment_.layer->tree(), moment_.layer->data_path(), container.paused,
-                   false};
+        target_ = {moment_.images(), moment_.layer->tree(), moment_.layer->data_path(), container.paused};
+        // The network of before is gone as well when we have to go back.
+        fit(target_, images::load_checkpoint(images::DirectorySource(moment_.images())));
         save_before(directory(), target_, false);
     }
 
@@ -139,7 +140,7 @@ class Before {
         stopped_ = std::make_unique<LayerCapture>(layer, directory() / "layer.data");
         stopped_->pass();
         stopped_->finish();
-        target_ = {{}, stopped_->tree(), stopped_->data_path(), false, false};
+        target_ = {{}, stopped_->tree(), stopped_->data_path()};
         save_before(directory(), target_, true);
     }
 

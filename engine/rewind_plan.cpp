@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/text.h"
+#include "engine/connections.h"
 #include "engine/materialise.h"
 #include "engine/put_back.h"
 #include "engine/rewind_checks.h"
@@ -116,10 +117,9 @@ void describe_target(const store::Repository& repository, const store::SnapshotR
         std::string arguments = images::read_range(memory, process.arguments, 64 * 1024, complete);
         plan.come_back.push_back(arguments.empty() ? process.comm : arguments);
     }
-    for (const auto& [id, file] : checkpoint.files) {
-        if (!is_outside_connection(file)) continue;
-        plan.come_back_closed.push_back(
-            {0, "", file.socket->local, file.socket->remote, images::socket_state_name(file.socket->state)});
+    for (const images::File* file : outside_connections(checkpoint)) {
+        plan.come_back_closed.push_back({0, "", file->socket->local, file->socket->remote,
+                                         images::socket_state_name(file->socket->state)});
     }
 }
 

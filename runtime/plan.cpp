@@ -1,5 +1,6 @@
 #include "runtime/plan.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <stdio.h>
@@ -43,6 +44,12 @@ bool is_absolute_line(std::string_view value) {
 bool is_option(std::string_view value) {
     return value.starts_with("--") && value.size() > 2 && value.find('\n') == std::string_view::npos &&
            value.find('\0') == value.npos;
+}
+
+bool is_address(const std::string& value) {
+    in6_addr bytes{};  // the larger of the two
+    return ::inet_pton(AF_INET, value.c_str(), &bytes) == 1 ||
+           ::inet_pton(AF_INET6, value.c_str(), &bytes) == 1;
 }
 
 // Nobody but us (root, outside tests) could have written what lies behind `fd`.
@@ -96,6 +103,8 @@ std::optional<Plan> parse_plan(std::string_view text, std::string& why_not) {
             plan.options.push_back(value);
         } else if (key == "criu-config" && !plan.criu_config && is_absolute_line(value)) {
             plan.criu_config = value;
+        } else if (key == "address" && is_address(value)) {
+            plan.addresses.push_back(value);
         } else {
             why_not = fmt::format("the plan has the line '{}', which this version does not understand",
                                   base::escape(line));
@@ -151,6 +160,10 @@ void leave_plan(const fs::path& state, const std::string& container_id, const Pl
         text += fmt::format("option={}\n", option);
     }
     if (plan.criu_config) text += fmt::format("criu-config={}\n", *plan.criu_config);
+    for (const std::string& address : plan.addresses) {
+        CPREWIND_CHECK(is_address(address));
+        text += fmt::format("address={}\n", address);
+    }
 
     for (const char* part : {"pending", "taken"}) base::make_private_directory(state / part);
     drop_plan(state, container_id);

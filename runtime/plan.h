@@ -10,6 +10,7 @@
 //   option=--tcp-close            further option for `runc restore`, may repeat
 //   criu-config=/abs/file         optional: CRIU configuration file, handed on through the org.criu.config
 //   annotation
+//   address=172.17.0.2            an address that a socket of the images is bound to, may repeat
 //
 // <state> is k_state_directory, or CPREWIND_RUNTIME_STATE in tests. It and everything in it that is looked at
 // must be owned by root (by our effective uid in tests) and not writable by others, or the plan does not
@@ -40,6 +41,7 @@ struct Plan {
     std::string images;
     std::vector<std::string> options;
     std::optional<std::string> criu_config;
+    std::vector<std::string> addresses{};
     // Of a plan that was taken: locked as long as whoever took it lives.
     base::Fd held = {};
 };
