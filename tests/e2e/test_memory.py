@@ -53,7 +53,7 @@ def test_directory_archive_and_snapshot_give_the_same_answers(repo, directory):
     repo("import", ARCHIVES / "podman.tar", status=None)
     name = repo.names()[0]
     for words in (["search", "--regex", "[A-Z]+=[^\\x00]*"], ["strings", "--encoding", "all", "--min", "6"],
-                  ["hexdump", "--vma", "stack"]):
+                  ["hexdump", "--vma", "stack", "--pid", "1"]):
         answers = [repo("mem", place, *words, "--json", status=None).json
                    for place in (directory / "checkpoint", ARCHIVES / "podman.tar", ARCHIVES / "podman.tar.gz",
                                  ARCHIVES / "podman.tar.zst", name)]
