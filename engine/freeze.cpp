@@ -145,8 +145,8 @@ FrozenMoment take_moment(DockerClient& docker, const Container& container, const
     }
     moment.staged_in_memory = place.in_memory;
     moment.staging = std::make_unique<Staging>(place);
-    moment.layer =
-        std::make_unique<LayerCapture>(moment.layer_directory, moment.staging->path() / "layer.data");
+    moment.layer = std::make_unique<LayerCapture>(moment.layer_directory,
+                                                  moment.staging->path() / "layer.data", request.before);
     // While it still runs: copy the layer, so that only what changes from here on is left for the freeze.
     moment.layer->pass();
 
