@@ -136,12 +136,9 @@ int run_prune(Context& context, const std::vector<std::string>& arguments) {
     // Shown before it is done: when it is broken off, the list is what was meant.
     if (!context.json) print_verdicts(context.output, verdicts, dry_run);
     if (!dry_run) {
-        freed = 0;
         Progress progress(!context.json);
-        for (const store::SnapshotId& id : going) {
-            progress.show("removing", 0, 0);
-            freed += repository->remove(id);
-        }
+        progress.show("removing", 0, 0);
+        freed = repository->remove(going);
         progress.clear();
     }
     if (!context.json) {

@@ -32,10 +32,11 @@ int run_rm(Context& context, const std::vector<std::string>& arguments) {
         for (const auto& other : records) twice = twice || other.id == record.id;
         if (!twice) records.push_back(std::move(record));
     }
-    uint64_t freed = 0;
+    std::vector<store::SnapshotId> going;
+    for (const store::SnapshotRecord& record : records) going.push_back(record.id);
+    uint64_t freed = repository->remove(going);
     Json list = Json::array();
     for (const store::SnapshotRecord& record : records) {
-        freed += repository->remove(record.id);
         list.push_back(record_json(record));
         if (!context.json) context.output.line(fmt::format("removed {}", record.name()));
     }

@@ -134,11 +134,13 @@ void check_can_dump(const Container& container, const std::vector<pid_t>& proces
                     fmt::format("start it first: docker start {}", container.name));
     }
     if (auto pid = find_unseizable(container, processes)) {
-        throw Error(ErrorKind::unsupported,
-                    fmt::format("process {} of container {} is stopped (SIGSTOP, Ctrl-Z), and on cgroup v1 CRIU would "
-                                "wait for ever for a process that is both stopped and frozen",
-                                *pid, container.name),
-                    fmt::format("let it go on: kill -CONT {}; or run Docker on cgroup v2", *pid));
+        throw Error(
+            ErrorKind::unsupported,
+            fmt::format(
+                "process {} of container {} is stopped (SIGSTOP, Ctrl-Z), and on cgroup v1 CRIU would "
+                "wait for ever for a process that is both stopped and frozen",
+                *pid, container.name),
+            fmt::format("let it go on: kill -CONT {}; or run Docker on cgroup v2", *pid));
     }
     constexpr unsigned k_cap_sys_resource = 24;
     if (have_capability(k_cap_sys_resource)) return;
@@ -181,8 +183,8 @@ FrozenMoment take_moment(DockerClient& docker, const Container& container, const
     }
     moment.staged_in_memory = place.in_memory;
     moment.staging = std::make_unique<Staging>(place);
-    moment.layer =
-        std::make_unique<LayerCapture>(moment.layer_directory, moment.staging->path() / "layer.data");
+    moment.layer = std::make_unique<LayerCapture>(moment.layer_directory,
+                                                  moment.staging->path() / "layer.data", request.before);
     // While it still runs: copy the layer, so that only what changes from here on is left for the freeze.
     moment.layer->pass();
 

@@ -68,6 +68,7 @@ struct FreezeRequest {
     Via via = Via::automatic;
     std::filesystem::path fallback_staging;  // on disk, for what memory cannot hold
     const ContainerLock& lock;               // of this container: nobody else touches it meanwhile
+    std::shared_ptr<const LayerBefore> before = nullptr;  // what need not be read again
 };
 
 // Takes the moment. With `keep_frozen` the container stays frozen and the holder of that is put there, else

@@ -15,7 +15,8 @@
 //   since its price must not fall into the freeze; what a later pass copies is therefore copied again by any
 //   pass after it.
 //
-// restore_layer trusts the same evidence later, so finish() takes inode and ctime from entries that never
+// The same evidence tells what has not changed since the parent snapshot, whose entries are unsettled when they are no
+// proof. restore_layer trusts it, too, so finish() takes inode and ctime from entries that never
 // settled.
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -28,6 +29,7 @@
 #include <unordered_map>
 
 #include "base/error.h"
+#include "engine/layer_before.h"
 #include "engine/layer_data.h"
 #include "engine/layer_io.h"
 #include "engine/layer_walk.h"
@@ -110,29 +112,47 @@ std::vector<LayerEntry> sort_and_link(std::vector<Item> items, LinkGroups& group
     return entries;
 }
 
+// Until finish(), data offsets from here on are offsets into the data of the snapshot before.
+constexpr uint64_t k_borrowed = uint64_t{1} << 62;
+
+bool is_borrowed(const LayerExtent& extent) {
+    return extent.data_offset >= k_borrowed;
+}
+
+// Whether the data file holds what the entries use and no more; each extent begins on a page.
 bool is_exact(const images::LayerTree& tree, uint64_t data_size) {
-    uint64_t at = 0;
+    uint64_t used = 0;
     for (const LayerEntry& entry : tree.entries) {
-        for (const LayerExtent& extent : entry.extents) {
-            if (extent.data_offset != at) return false;
-            at += extent.length;
-        }
+        for (const LayerExtent& extent : entry.extents)
+            used += is_borrowed(extent) ? 0 : page_end(extent.length);
     }
-    return at == data_size;
+    return used == page_end(data_size);
 }
 
 }  // namespace
 
-LayerCapture::LayerCapture(std::filesystem::path layer, std::filesystem::path data_path)
+LayerCapture::LayerCapture(std::filesystem::path layer, std::filesystem::path data_path,
+                           std::shared_ptr<const LayerBefore> before)
     : layer_(std::move(layer)),
       data_path_(std::move(data_path)),
-      data_(base::open_file(data_path_, O_RDWR | O_CREAT | O_EXCL, 0600)) {}
+      data_(base::open_file(data_path_, O_RDWR | O_CREAT | O_EXCL, 0600)),
+      before_(std::move(before)) {
+    if (!before_) return;
+    for (const LayerEntry& entry : before_->tree.entries) {
+        if (entry.type != FileType::regular || entry.inode == 0 || entry.ctime_ns == 0 || !entry.digest)
+            continue;
+        LayerEntry borrowed = entry;
+        for (LayerExtent& extent : borrowed.extents) extent.data_offset += k_borrowed;
+        borrowable_.emplace(entry.path, std::move(borrowed));
+    }
+}
+
+LayerCapture::~LayerCapture() = default;
 
 uint64_t LayerCapture::pass() {
     Fd layer = open_layer(layer_);
     bool first = !settled_before_ns_;
     if (first) settled_before_ns_ = has_writeback(layer.get()) ? now_ns() - k_timestamp_margin_ns : INT64_MIN;
-    uint64_t size_before = data_size_;
     LayerDataWriter writer(data_.get(), data_size_);
 
     std::unordered_map<std::string_view, LayerEntry*> earlier;
@@ -146,12 +166,16 @@ uint64_t LayerCapture::pass() {
         bool may_link = !S_ISDIR(met.st.st_mode) && met.st.st_nlink > 1;
         std::optional<Inode> linked =
             may_link ? std::optional<Inode>({met.st.st_dev, met.st.st_ino}) : std::nullopt;
-        auto old = earlier.find(met.path);
-        if (old != earlier.end() && is_settled(*old->second) && is_unchanged(*old->second, met.st)) {
+        auto read_earlier = earlier.find(met.path);
+        auto lent = borrowable_.find(met.path);
+        const LayerEntry* old = read_earlier != earlier.end() ? read_earlier->second
+                                : lent != borrowable_.end()   ? &lent->second
+                                                              : nullptr;
+        if (old != nullptr && is_settled(*old) && is_unchanged(*old, met.st)) {
             // Copied rather than moved: `earlier` looks at the old paths.
-            items.push_back({*old->second, linked});
-            if (linked && !groups[*linked].copied && old->second->hard_link_to.empty()) {
-                groups[*linked].extents = old->second->extents;
+            items.push_back({*old, linked});
+            if (linked && !groups[*linked].copied && old->hard_link_to.empty()) {
+                groups[*linked].extents = old->extents;
             }
             return;
         }
@@ -174,43 +198,70 @@ uint64_t LayerCapture::pass() {
     });
 
     tree_.entries = sort_and_link(std::move(items), groups);
-    return data_size_ - size_before;
+    return writer.copied();
 }
 
 bool LayerCapture::is_settled(const LayerEntry& entry) const {
     return entry.ctime_ns < settled_before_ns_.value_or(0);
 }
 
-void LayerCapture::finish() {
-    if (!is_exact(tree_, data_size_)) {
-        std::filesystem::path fresh_path = data_path_.string() + ".new";
-        Fd fresh = base::open_file(fresh_path, O_RDWR | O_CREAT | O_EXCL, 0600);
-        uint64_t fresh_size = 0;
-        LayerDataWriter writer(fresh.get(), fresh_size);
-        for (LayerEntry& entry : tree_.entries) {
-            for (LayerExtent& extent : entry.extents) {
-                uint64_t at = fresh_size;
-                CPREWIND_CHECK(writer.append_range(data_.get(), extent.data_offset, extent.length,
-                                                   entry.path) == extent.length);
-                extent.data_offset = at;
-            }
+void LayerCapture::drop_garbage() {
+    std::filesystem::path fresh_path = data_path_.string() + ".new";
+    Fd fresh = base::open_file(fresh_path, O_RDWR | O_CREAT | O_EXCL, 0600);
+    uint64_t fresh_size = 0;
+    LayerDataWriter writer(fresh.get(), fresh_size);
+    for (LayerEntry& entry : tree_.entries) {
+        for (LayerExtent& extent : entry.extents) {
+            if (is_borrowed(extent)) continue;
+            fresh_size = page_end(fresh_size);
+            uint64_t at = fresh_size;
+            CPREWIND_CHECK(writer.append_range(data_.get(), extent.data_offset, extent.length, entry.path) ==
+                           extent.length);
+            extent.data_offset = at;
         }
-        std::filesystem::rename(fresh_path, data_path_);
-        data_ = std::move(fresh);
-        data_size_ = fresh_size;
     }
+    std::filesystem::rename(fresh_path, data_path_);
+    data_ = std::move(fresh);
+    data_size_ = fresh_size;
+}
 
+// After what we have ourselves.
+void LayerCapture::place_borrowed() {
+    for (LayerEntry& entry : tree_.entries) {
+        for (LayerExtent& extent : entry.extents) {
+            if (!is_borrowed(extent)) continue;
+            uint64_t at = page_end(data_size_);
+            borrowed_.push_back({at, extent.length, extent.data_offset - k_borrowed});
+            extent.data_offset = at;
+            data_size_ = at + extent.length;
+        }
+    }
+}
+
+void LayerCapture::finish() {
+    if (!is_exact(tree_, data_size_)) drop_garbage();
     std::unordered_map<std::string_view, const LayerEntry*> leaders;
     for (LayerEntry& entry : tree_.entries) {
         bool settled = is_settled(entry);
         if (entry.type == FileType::regular && entry.hard_link_to.empty()) {
-            entry.digest = digest_of_entry(entry, data_.get());
+            // What is borrowed has its digest from the parent.
+            if (!entry.digest) entry.digest = digest_of_entry(entry, data_.get());
             leaders.emplace(entry.path, &entry);
         } else if (entry.type == FileType::regular) {
             entry.digest = leaders.at(entry.hard_link_to)->digest;
         }
         if (!settled) entry.inode = 0, entry.ctime_ns = 0;
     }
+    place_borrowed();
+}
+
+std::unique_ptr<images::ImageFile> LayerCapture::data() const {
+    return std::make_unique<LayerDataFile>(data_.get(), data_size_, borrowed_, before_);
+}
+
+store::PageAddresses LayerCapture::data_addresses(const std::optional<store::SnapshotId>& parent) const {
+    if (!before_ || before_->snapshot != parent) return {};
+    return layer_addresses(tree_, borrowed_, *before_);
 }
 
 }  // namespace cprewind::engine

@@ -48,6 +48,7 @@ std::vector<LayerExtent> LayerDataWriter::append(int in, uint64_t size, const st
         off_t stop = seek(in, first, SEEK_HOLE, name);
         if (stop < 0 || first >= size) break;
         at = static_cast<uint64_t>(stop);
+        end_ = page_end(end_);
         LayerExtent extent{.file_offset = first, .data_offset = end_, .length = 0};
         extent.length = append_range(in, first, std::min(at, size) - first, name);
         if (extent.length > 0) extents.push_back(extent);
@@ -62,6 +63,7 @@ uint64_t LayerDataWriter::append_range(int in, uint64_t offset, uint64_t length,
         if (n == 0) break;
         done += n;
         end_ += n;
+        copied_ += n;
     }
     return done;
 }

@@ -13,6 +13,12 @@
 
 namespace cprewind::engine {
 
+// Extents begin on pages, so that a store of pages finds again what a file holds, whatever became of those before it.
+inline uint64_t page_end(uint64_t size) {
+    constexpr uint64_t k_page = 4096;
+    return (size + k_page - 1) / k_page * k_page;
+}
+
 class LayerDataWriter {
  public:
     // `end` is where the data file ends; it is moved on. Both must outlive the writer.
@@ -25,11 +31,14 @@ class LayerDataWriter {
     // Appends a range, holes as zeros; returns the bytes that there were.
     uint64_t append_range(int in, uint64_t offset, uint64_t length, const std::string& name);
 
+    uint64_t copied() const { return copied_; }  // bytes, without those between extents
+
  private:
     size_t append_some(int in, uint64_t offset, uint64_t length, const std::string& name);
 
     int out_;
     uint64_t& end_;
+    uint64_t copied_ = 0;
     bool in_kernel_ = true;  // copy_file_range works between these file systems, so far
     std::vector<std::byte> buffer_;
 };

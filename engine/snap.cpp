@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/process.h"
 #include "engine/catalog_rows.h"
+#include "engine/layer_before.h"
 #include "engine/page_addresses.h"
 #include "engine/recover.h"
 #include "engine/snapshot_files.h"
@@ -96,7 +97,6 @@ SnapResult store_moment(DockerClient& docker, store::Repository& repository, con
     info.criu = criu_version();
     info.architecture = images::name_of(checkpoint.architecture);
 
-    images::DirectorySource staging(moment.staging->path());
     // Killed while writing, we leave half a pack. The next writer would remove it; no need to wait for one.
     Guard tidier([path = repository.path()] { store::open_repository(path, store::OpenMode::write); });
     auto writer = repository.begin(info.parent);
@@ -111,7 +111,7 @@ SnapResult store_moment(DockerClient& docker, store::Repository& repository, con
         if (name.starts_with("pages-")) before += file->size();
     }
     writer->add(k_layer_tree, images::encode_layer(moment.layer->tree()));
-    writer->add(k_layer_data, *staging.open("layer.data"), progress);
+    writer->add(k_layer_data, *moment.layer->data(), progress, moment.layer->data_addresses(info.parent));
     writer->add(k_container_file, container.raw.dump());
     writer->add(k_engine_file, engine_facts(container, moment, info).dump());
     if (moment.method.via == Via::runtime) {
@@ -137,8 +137,10 @@ SnapResult snap(DockerClient& docker, store::Repository& repository, const std::
 
     report("freezing", 0, 0);
     std::unique_ptr<Freeze> freeze;
-    FrozenMoment moment = take_moment(docker, container, {request.via, repository.staging_path(), lock},
-                                      request.stop ? &freeze : nullptr);
+    FrozenMoment moment = take_moment(
+        docker, container,
+        {request.via, repository.staging_path(), lock, load_layer_before(repository, container.id)},
+        request.stop ? &freeze : nullptr);
     SnapResult result = store_moment(docker, repository, container, moment, std::move(info), began, report);
     if (recovered) result.recovered = recovered->sentence;
     if (freeze) {

@@ -68,6 +68,11 @@ void extract_paged(const PagedStoredFile& file, int fd, const Progress& progress
             }
             readers[worker]->read(
                 ref, std::span(buffers[worker]).subspan((page - first) * k_page_size, k_page_size));
+            // Group by group, while the bytes are still in the core's cache.
+            if (page + 1 - begin == k_group_pages) {
+                write(begin, page + 1);
+                begin = page + 1;
+            }
         }
         write(begin, last);
         done += std::min(k_piece, file.size() - first * k_page_size);

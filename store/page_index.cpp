@@ -5,6 +5,9 @@
 
 #include <algorithm>
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/fd.h"
@@ -256,6 +259,11 @@ const PagedFile* PageIndex::find(std::string_view name) const {
         std::lower_bound(files.begin(), files.end(), name,
                          [](const PagedFile& file, std::string_view wanted) { return file.name < wanted; });
     return at != files.end() && at->name == name ? &*at : nullptr;
+}
+
+uint64_t hint_of(std::span<const std::byte> page) {
+    uint64_t hash = XXH3_64bits(page.data(), page.size());
+    return hash == 0 ? 1 : hash;
 }
 
 std::string encode_page_index(const PageIndex& index) {

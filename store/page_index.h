@@ -90,6 +90,9 @@ struct PageIndex {
     const PagedFile* find(std::string_view name) const;
 };
 
+// Never 0.
+uint64_t hint_of(std::span<const std::byte> page);
+
 std::string encode_page_index(const PageIndex& index);
 
 // Errors: damaged. Everything in the answer is consistent with itself and with groups that fill the pack from the header

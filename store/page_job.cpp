@@ -5,10 +5,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <list>
-
-#define XXH_INLINE_ALL
-#include <xxhash.h>
 
 #include "base/error.h"
 #include "base/fd.h"
@@ -24,11 +20,6 @@ using Page = std::span<const std::byte>;
 // was measured. Smaller steps gained nothing.
 constexpr uint64_t k_write_back_step = 8 << 20;
 
-uint64_t hint_of(Page page) {
-    uint64_t hash = XXH3_64bits(page.data(), page.size());
-    return hash == 0 ? 1 : hash;  // 0: none
-}
-
 bool equal(Page a, Page b) {
     return std::memcmp(a.data(), b.data(), a.size()) == 0;
 }
@@ -41,6 +32,15 @@ struct Batch {
     std::vector<PageRef> bases;
     std::vector<uint32_t> places;  // page numbers in the file
     std::vector<uint64_t> hints;
+
+    // Keeps the memory: to give half a megabyte back and fault it in again for each group is felt.
+    void clear() {
+        whole.clear();
+        delta.clear();
+        bases.clear();
+        places.clear();
+        hints.clear();
+    }
 };
 
 // Pages of the pack that is being written.
@@ -74,7 +74,7 @@ class OwnReader {
 };
 
 struct Worker {
-    explicit Worker(const JobContext& context) : known(context.known), own(context) {}
+    explicit Worker(const JobContext& context) : known(context.known, GroupCheck::hints), own(context) {}
     PageReader known;
     OwnReader own;
     BlockEncoder encoder;
@@ -87,11 +87,11 @@ struct Worker {
 
 class Job {
  public:
-    Job(const JobContext& context, const images::ImageFile& file, const std::vector<PageRef>& predicted,
+    Job(const JobContext& context, const images::ImageFile& file, const Prediction& predicted,
         const std::string& name)
         : context_(context), file_(file), predicted_(predicted), name_(name), size_(file.size()) {
-        result_.pages.resize(predicted.size());
-        result_.pieces.resize((predicted.size() + k_piece_pages - 1) / k_piece_pages);
+        result_.pages.resize(predicted.pages.size());
+        result_.pieces.resize((predicted.pages.size() + k_piece_pages - 1) / k_piece_pages);
         size_t count = std::min<size_t>(worker_count(), result_.pieces.size());
         for (size_t i = 0; i < count; ++i) workers_.push_back(std::make_unique<Worker>(context));
     }
@@ -127,20 +127,21 @@ class Job {
 
     // For pages that nothing is known of: their hints, and of those with the same hint the first one.
     void find_leaders() {
-        bool all_known =
-            std::none_of(predicted_.begin(), predicted_.end(), [](PageRef page) { return page.is_zero(); });
-        if (all_known || predicted_.size() == 1) return;
-        hints_.resize(predicted_.size());
+        size_t pages = predicted_.pages.size();
+        auto any_unknown = [&](size_t first, size_t last) {
+            while (first < last && !predicted_.is_unknown(first)) ++first;
+            return first < last;
+        };
+        if (pages == 1 || !any_unknown(0, pages)) return;
+        hints_.resize(pages);
         for_each_piece(result_.pieces.size(), [&](size_t worker, size_t piece) {
             uint64_t first = piece * k_piece_pages;
-            uint64_t last = std::min<uint64_t>(first + k_piece_pages, predicted_.size());
-            auto begin = predicted_.begin() + static_cast<std::ptrdiff_t>(first);
-            auto end = predicted_.begin() + static_cast<std::ptrdiff_t>(last);
-            if (std::none_of(begin, end, [](PageRef page) { return page.is_zero(); })) return;
+            uint64_t last = std::min<uint64_t>(first + k_piece_pages, pages);
+            if (!any_unknown(first, last)) return;
             auto raw = read(*workers_[worker], piece);
             for (uint64_t page = first; page < last; ++page) {
                 auto bytes = raw.subspan((page - first) * k_page_size, k_page_size);
-                if (predicted_[page].is_zero() && !is_zero(bytes)) hints_[page] = hint_of(bytes);
+                if (predicted_.is_unknown(page) && !is_zero(bytes)) hints_[page] = hint_of(bytes);
             }
         });
         std::vector<std::pair<uint64_t, uint32_t>> sorted;
@@ -158,8 +159,9 @@ class Job {
     }
 
     void store(Worker& worker, size_t piece) {
-        auto raw = read(worker, piece);
         uint64_t first = piece * k_piece_pages;
+        if (store_certain(first, std::min<uint64_t>(first + k_piece_pages, result_.pages.size()))) return;
+        auto raw = read(worker, piece);
         for (size_t at = 0; at < raw.size(); at += k_page_size) {
             auto page = static_cast<uint32_t>(first + at / k_page_size);
             result_.pages[page] = place(worker, piece, page, Page(raw).subspan(at, k_page_size));
@@ -169,10 +171,25 @@ class Job {
         done_ += std::min<uint64_t>(raw.size(), size_ - first * k_page_size);
     }
 
+    // False when there is something to be read among the pages [first, last).
+    bool store_certain(size_t first, size_t last) {
+        for (size_t page = first; page < last; ++page) {
+            if (!predicted_.is_certain(page)) return false;
+        }
+        for (size_t page = first; page < last; ++page) {
+            PageRef ref = predicted_.pages[page];
+            if (!ref.is_zero()) result_.pages[page] = {PagePlace::Kind::known, ref.pack, ref.slot};
+        }
+        done_ += std::min<uint64_t>(last * k_page_size, size_) - first * k_page_size;
+        return true;
+    }
+
     // Where the page is, or will be: pages that wait in a batch get their place when it is flushed.
     PagePlace place(Worker& worker, size_t piece, uint32_t page, Page bytes) {
         if (is_zero(bytes)) return {};
-        PageRef guess = predicted_[page];
+        PageRef guess = predicted_.pages[page];
+        if (predicted_.is_certain(page) && !guess.is_zero())
+            return {PagePlace::Kind::known, guess.pack, guess.slot};
         if (guess.is_zero()) return place_unknown(worker, piece, page, bytes);
         auto base = context_.known.base_of(guess);
         PageRef whole = base ? *base : guess;
@@ -251,13 +268,16 @@ class Job {
         finish(piece, batch, std::move(group), stored);
     }
 
-    // Differences, unless they are more than half of what the pages themselves would be.
+    // Differences, unless they are more than half of what the pages themselves would be. To compress both is dear, so what
+    // the pages would be is guessed first: about what their bases are.
     void flush_changed(Worker& worker, size_t piece) {
         Batch& batch = worker.changed;
         if (batch.places.empty()) return;
         NewGroup group;
         auto stored = worker.encoder.encode(batch.delta, group.block);
-        if (stored.size() > batch.delta.size() / 16) {
+        uint64_t guess = 0;
+        for (PageRef base : batch.bases) guess += stored_size(base);
+        if (stored.size() > guess / 2) {
             worker.kept.assign(stored.begin(), stored.end());
             NewGroup whole;
             auto other = worker.encoder.encode(batch.whole, whole.block);
@@ -272,6 +292,13 @@ class Job {
         }
         group.bases = std::move(batch.bases);
         finish(piece, batch, std::move(group), stored);
+    }
+
+    // What a page takes in its pack: its share of the group.
+    uint64_t stored_size(PageRef page) const {
+        const PagePack& pack = context_.known.at(page.pack);
+        const PageGroup& group = pack.index().groups[pack.group_of(page.slot)];
+        return group.block.stored / group.pages;
     }
 
     void finish(size_t piece, Batch& batch, NewGroup group, Page stored) {
@@ -289,12 +316,12 @@ class Job {
             result_.pages[batch.places[i]] = {PagePlace::Kind::fresh, number, i};
         }
         result_.pieces[piece].push_back(std::move(group));
-        batch = {};
+        batch.clear();
     }
 
     const JobContext& context_;
     const images::ImageFile& file_;
-    const std::vector<PageRef>& predicted_;
+    const Prediction& predicted_;
     const std::string& name_;
     uint64_t size_;
     std::vector<std::unique_ptr<Worker>> workers_;
@@ -307,9 +334,8 @@ class Job {
 
 }  // namespace
 
-JobResult store_pages(const JobContext& context, const images::ImageFile& file,
-                      const std::vector<PageRef>& predicted, const std::string& name,
-                      const Progress& progress) {
+JobResult store_pages(const JobContext& context, const images::ImageFile& file, const Prediction& predicted,
+                      const std::string& name, const Progress& progress) {
     return Job(context, file, predicted, name).run(progress);
 }
 

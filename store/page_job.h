@@ -47,10 +47,16 @@ struct JobResult {
     std::vector<std::vector<NewGroup>> pieces;  // of k_piece_pages each, in order
 };
 
-// `predicted`: for each page the one of `known` it is likely to equal or resemble, or a zero page where there is none.
+// For each page of a file the one of `known` it is likely to equal or resemble, or a zero page where there is none.
+struct Prediction {
+    std::vector<PageRef> pages;
+    std::vector<bool> certain;  // the page is that one, even a zero page: not read. Empty: none is
+    bool is_certain(size_t page) const { return !certain.empty() && certain[page]; }
+    bool is_unknown(size_t page) const { return pages[page].is_zero() && !is_certain(page); }
+};
+
 // Errors: io when the file or the pack fails, damaged when a page of `known` does.
-JobResult store_pages(const JobContext& context, const images::ImageFile& file,
-                      const std::vector<PageRef>& predicted, const std::string& name,
-                      const Progress& progress);
+JobResult store_pages(const JobContext& context, const images::ImageFile& file, const Prediction& predicted,
+                      const std::string& name, const Progress& progress);
 
 }  // namespace cprewind::store

@@ -42,6 +42,13 @@ PagePack::PagePack(const std::filesystem::path& path, const SnapshotId& id, std:
     check_tail(bytes, trailer, label);
     auto split = static_cast<size_t>(trailer.index_size);
     index_ = parse_page_index(std::span(bytes).first(split), trailer.index_offset, label);
+    uint32_t hints = 0;
+    for (uint32_t group = 0; group < index_.groups.size(); ++group) {
+        const PageGroup& one = index_.groups[group];
+        while (landmarks_.size() * k_group_pages < one.first_slot + one.pages) landmarks_.push_back(group);
+        first_hints_.push_back(hints);
+        if (!one.is_delta()) hints += one.pages;
+    }
     info_ = base::as_text(std::span(bytes).subspan(split));
     number_ = trailer.number;
     SnapshotId found = id_of(index_, info_);
@@ -52,13 +59,31 @@ PagePack::PagePack(const std::filesystem::path& path, const SnapshotId& id, std:
     }
 }
 
+uint32_t PagePack::group_of(uint32_t slot) const {
+    CPREWIND_CHECK(slot / k_group_pages < landmarks_.size());
+    uint32_t group = landmarks_[slot / k_group_pages];
+    while (slot >= index_.groups[group].first_slot + index_.groups[group].pages) ++group;
+    return group;
+}
+
+bool PagePack::has_its_hints(size_t i, std::span<const std::byte> raw) const {
+    for (uint32_t page = 0; page < index_.groups[i].pages; ++page) {
+        if (hint_of(raw.subspan(page * k_page_size, k_page_size)) != index_.hints[first_hints_[i] + page])
+            return false;
+    }
+    return true;
+}
+
 void PagePack::read_group(size_t i, BlockDecoder& decoder, std::vector<std::byte>& buffer,
-                          std::span<std::byte> raw) const {
+                          std::span<std::byte> raw, GroupCheck check) const {
     const BlockEntry& block = index_.groups[i].block;
     buffer.resize(k_block_size);
     auto stored = std::span(buffer).first(block.stored);
     bool whole = base::pread_full(fd_.get(), stored, block.offset, name_) == stored.size();
-    if (!whole || !decoder.decode(block, stored, raw)) {
+    bool by_hints = check == GroupCheck::hints && !index_.groups[i].is_delta();
+    bool sound = whole && (by_hints ? decoder.unpack(block, stored, raw) && has_its_hints(i, raw)
+                                    : decoder.decode(block, stored, raw));
+    if (!sound) {
         throw Error(ErrorKind::damaged,
                     fmt::format("{} is damaged: group {} (bytes {} to {} of its pack) is not what was stored",
                                 name_, i, block.offset, block.offset + block.stored),
@@ -114,7 +139,7 @@ PackSet::PackSet(std::shared_ptr<const PagePack> own, const PackOpener& open) {
 
 std::optional<PageRef> PackSet::base_of(PageRef page) const {
     const PageIndex& index = at(page.pack).index();
-    const PageGroup& group = index.groups[index.group_of(page.slot)];
+    const PageGroup& group = index.groups[at(page.pack).group_of(page.slot)];
     if (!group.is_delta()) return std::nullopt;
     return translate(page.pack, group.bases[page.slot - group.first_slot]);
 }
@@ -123,7 +148,7 @@ std::span<const std::byte> PageReader::slot(PageRef page) {
     // As many as a snapshot may draw from at once (store/page_writer.h bounds it), and their bases.
     constexpr size_t k_most_groups = 32;
     const PagePack& pack = packs_.at(page.pack);
-    auto number = static_cast<uint32_t>(pack.index().group_of(page.slot));
+    uint32_t number = pack.group_of(page.slot);
     const PageGroup& group = pack.index().groups[number];
     Key key{page.pack, number};
     auto place = places_.find(key);
@@ -137,7 +162,7 @@ std::span<const std::byte> PageReader::slot(PageRef page) {
         Held& held = groups_.front();
         held.key = {0, 0};  // in no map, should reading fail
         held.raw.resize(k_block_size);
-        pack.read_group(number, decoder_, buffer_, std::span(held.raw).first(group.bytes()));
+        pack.read_group(number, decoder_, buffer_, std::span(held.raw).first(group.bytes()), check_);
         held.key = key;
         place = places_.emplace(key, groups_.begin()).first;
     } else if (place->second != groups_.begin()) {

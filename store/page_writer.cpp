@@ -193,7 +193,8 @@ void PageWriter::add(std::string_view name, const images::ImageFile& file, const
                                 base::human_bytes(k_max_pages * k_page_size), base::escape(name),
                                 base::human_bytes(paged.size)));
     }
-    std::vector<PageRef> predicted(static_cast<size_t>(paged.pages()));
+    Prediction predicted;
+    predicted.pages.resize(static_cast<size_t>(paged.pages()));
     auto predict = [&](const std::string& space, uint64_t address, uint64_t page, uint64_t pages) {
         auto found = places_.find(space);
         if (found == places_.end()) return;
@@ -205,12 +206,13 @@ void PageWriter::add(std::string_view name, const images::ImageFile& file, const
             for (uint64_t i = 0; i < place->pages; ++i) {
                 uint64_t there = place->address + i * k_page_size;
                 if (there < address || (there - address) / k_page_size >= pages) continue;
-                predicted[page + (there - address) / k_page_size] =
+                predicted.pages[page + (there - address) / k_page_size] =
                     parent_files_[place->file].at(place->page + i);
             }
         }
     };
-    if (addresses.runs.empty()) predict(space_of(name), 0, 0, paged.pages());
+    if (addresses.runs.empty() && addresses.before.empty()) predict(space_of(name), 0, 0, paged.pages());
+    predict_from_before(name, addresses, predicted);
     for (const PageAddresses::Run& run : addresses.runs) {
         uint64_t page = run.offset / k_page_size;
         uint64_t pages = page < paged.pages() ? std::min(pages_in(run.bytes), paged.pages() - page) : 0;
@@ -221,8 +223,9 @@ void PageWriter::add(std::string_view name, const images::ImageFile& file, const
         paged.addresses.push_back(
             {static_cast<uint32_t>(space - index_.spaces.begin()), run.address, page, pages});
     }
-    if (std::any_of(predicted.begin(), predicted.end(), [](PageRef page) { return page.is_zero(); }))
-        learn_hints();
+    for (size_t page = 0; !hints_known_ && page < predicted.pages.size(); ++page) {
+        if (predicted.is_unknown(page)) learn_hints();
+    }
 
     std::atomic<uint64_t> end{end_};
     JobContext context{*known_, retired_, hints_, own_hints_, index_, fd_.get(), path_.string(), end};
@@ -268,6 +271,32 @@ void PageWriter::add(std::string_view name, const images::ImageFile& file, const
     }
     index_.files.push_back(std::move(paged));
     if (progress) progress(index_.files.back().size, index_.files.back().size);
+}
+
+void PageWriter::predict_from_before(std::string_view name, const PageAddresses& addresses,
+                                     Prediction& predicted) const {
+    if (parent_packs_ == 0 || addresses.before.empty()) return;
+    const PageIndex& index = known_->at(1).index();
+    const PagedFile* old = index.find(name);
+    if (old == nullptr) return;
+    const PageLocator& locator = parent_files_[static_cast<size_t>(old - index.files.data())];
+    predicted.certain.resize(predicted.pages.size());
+    for (const PageAddresses::Before& run : addresses.before) {
+        if (run.offset % k_page_size != 0 || run.there % k_page_size != 0) continue;
+        uint64_t page = run.offset / k_page_size, there = run.there / k_page_size;
+        for (uint64_t left = pages_in(run.bytes); left > 0; --left, ++page, ++there) {
+            if (page >= predicted.pages.size() || there >= old->pages()) break;
+            PageRef ref = locator.at(there);
+            predicted.pages[page] = ref;
+            predicted.certain[page] = run.same && !is_retired(ref);
+        }
+    }
+}
+
+bool PageWriter::is_retired(PageRef page) const {
+    if (page.is_zero()) return false;
+    auto base = known_->base_of(page);
+    return retired_[page.pack] || (base && retired_[base->pack]);
 }
 
 void PageWriter::sync_groups() {

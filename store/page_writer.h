@@ -20,6 +20,8 @@
 
 namespace cprewind::store {
 
+struct Prediction;
+
 // Owns a new file in `directory`, locked (flock) for as long as this lives, and removes it in the destructor unless
 // move_to() was called. Any failure leaves the writer fit for nothing but destruction.
 class PageWriter {
@@ -60,6 +62,9 @@ class PageWriter {
     void learn_parent();
     void choose_retired();
     void learn_hints();
+    void predict_from_before(std::string_view name, const PageAddresses& addresses,
+                             Prediction& predicted) const;
+    bool is_retired(PageRef page) const;  // or its base is
     void finish();
 
     std::filesystem::path path_;

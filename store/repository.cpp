@@ -139,7 +139,8 @@ class DirectoryRepository : public Repository {
     }
 
     void tag(const SnapshotId& id, const std::string& tag) override;
-    uint64_t remove(const SnapshotId& id) override;
+    using Repository::remove;
+    uint64_t remove(const std::vector<SnapshotId>& ids) override;
     VerifyReport verify(std::optional<SnapshotId> only, const Progress& progress,
                         VerifyMode mode) const override;
 
@@ -169,13 +170,16 @@ void DirectoryRepository::tag(const SnapshotId& id, const std::string& tag) {
     transaction.commit();
 }
 
-uint64_t DirectoryRepository::remove(const SnapshotId& id) {
+uint64_t DirectoryRepository::remove(const std::vector<SnapshotId>& ids) {
     {
         Transaction transaction = catalog_.write();
-        auto record = catalog_.find(id);
-        if (!record) not_there(id);
-        catalog_.remove(*record);
-        catalog_.add_pending({id, PendingState::removing, ""}, record->info.container_name, record->number);
+        for (const SnapshotId& id : ids) {
+            auto record = catalog_.find(id);
+            if (!record) not_there(id);
+            catalog_.remove(*record);
+            catalog_.add_pending({id, PendingState::removing, ""}, record->info.container_name,
+                                 record->number);
+        }
         transaction.commit();
     }
     testing::reached("removing");

@@ -59,7 +59,17 @@ struct PageAddresses {
         uint64_t offset = 0;   // in the file, a multiple of 4096
         uint64_t bytes = 0;
     };
-    std::vector<Run> runs;  // empty: the file's own name and offsets
+    std::vector<Run> runs = {};  // empty: the file's own name and offsets
+
+    // Instead, for a file that knows its predecessor: what is at `offset` was at `there` of the parent's file of the same
+    // name. Multiples of 4096 or no use.
+    struct Before {
+        uint64_t offset = 0;
+        uint64_t bytes = 0;
+        uint64_t there = 0;
+        bool same = false;  // sure to be the same, page by page: not read. Here alone a lie would do harm
+    };
+    std::vector<Before> before = {};
 };
 
 // A snapshot being written. Destroyed before commit(), it leaves nothing behind.
@@ -101,9 +111,10 @@ class Repository {
 
     virtual void tag(const SnapshotId& id, const std::string& tag) = 0;
 
-    // Removes, and returns the bytes given back: what other snapshots draw from its pack stays. While a snapshot is being
-    // written nothing is given back; the next writer does it.
-    virtual uint64_t remove(const SnapshotId& id) = 0;
+    // Removes all of them or, when one is not there, none. Returns the bytes given back: what other snapshots draw from
+    // their packs stays. While a snapshot is being written nothing is given back; the next writer does it.
+    virtual uint64_t remove(const std::vector<SnapshotId>& ids) = 0;
+    uint64_t remove(const SnapshotId& id) { return remove(std::vector{id}); }
 
     // Checks one snapshot, or all with the catalog and the directory. Damage is in the report, not an Error; what several
     // snapshots need is a fault of each.

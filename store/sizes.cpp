@@ -1,6 +1,7 @@
 #include "store/sizes.h"
 
 #include "base/error.h"
+#include "store/pack_cache.h"
 #include "store/pack_format.h"
 #include "store/repository.h"
 #include "store/snapshot_source.h"
@@ -45,7 +46,7 @@ namespace {
 // Groups are shared; what a pack holds besides them is its snapshot's own.
 class Measure {
  public:
-    explicit Measure(Layout layout) : layout_(std::move(layout)) {}
+    explicit Measure(const Layout& layout) : layout_(layout), cache_(layout) {}
 
     void add(const SnapshotRecord& record) {
         std::vector<StoredSizes::Piece> pieces;
@@ -62,7 +63,7 @@ class Measure {
 
  private:
     std::vector<StoredSizes::Piece> pieces_of(const SnapshotRecord& record) {
-        auto packs = open_pack_set(layout_, record.id, record.name());
+        auto packs = cache_.open_set(record.id, record.name());
         uint64_t rest = packs->own().size();
         for (const PageGroup& group : packs->own().index().groups) rest -= group.block.stored;
         std::vector<StoredSizes::Piece> pieces = {sizes_.add_piece(rest)};
@@ -82,6 +83,7 @@ class Measure {
 
     static constexpr StoredSizes::Piece k_none = UINT32_MAX;
     Layout layout_;
+    PackCache cache_;
     StoredSizes sizes_;
     std::map<SnapshotId, std::vector<StoredSizes::Piece>> groups_;  // by pack
 };

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "store/pack_cache.h"
 #include "store/pack_format.h"
 #include "store/pack_reader.h"
 #include "store/rows_codec.h"
@@ -67,20 +68,7 @@ uint32_t pack_version(const Layout& layout, const SnapshotId& id, const std::str
 
 std::shared_ptr<const PackSet> open_pack_set(const Layout& layout, const SnapshotId& id,
                                              const std::string& name) {
-    auto own = std::make_shared<const PagePack>(find_pack(layout, id), id, name);
-    return std::make_shared<const PackSet>(own, [&](const SnapshotId& other) {
-        try {
-            return std::make_shared<const PagePack>(
-                find_pack(layout, other), other,
-                fmt::format("{}, in a pack of {}", name, other.substr(0, 12)));
-        } catch (const Error& error) {
-            if (error.kind() != ErrorKind::not_found) throw;
-            throw Error(ErrorKind::damaged,
-                        fmt::format("{} is damaged: pages of it are in the pack {}, which is missing", name,
-                                    layout.pack(other).string()),
-                        "put the file back from a copy; `cprewind verify` tells what else needs it");
-        }
-    });
+    return PackCache(layout).open_set(id, name);
 }
 
 void PagedStoredFile::read_page(PageRef page, std::span<std::byte> out) const {
@@ -153,20 +141,21 @@ images::Likeness PagedStoredFile::likeness(uint64_t offset, const images::ImageF
 }
 
 PackFacts read_facts(const Layout& layout, const SnapshotId& id, const std::string& name) {
-    PackFacts facts;
-    auto add = [&](const std::string& file, uint64_t size) {
-        facts.raw_bytes += file == k_rows_file ? 0 : size;
-    };
-    if (pack_version(layout, id, name) == k_pack_version) {
-        auto pack = std::make_shared<const Pack>(layout.pack(id), id, name);
-        facts = {pack->number(), pack->info(), pack->size(), 0, read_rows(pack)};
-        for (const FileEntry& file : pack->files()) add(file.name, file.size);
-        return facts;
-    }
-    auto packs = open_pack_set(layout, id, name);
+    if (pack_version(layout, id, name) != k_pack_version) return facts_of(open_pack_set(layout, id, name));
+    return facts_of(std::make_shared<const Pack>(layout.pack(id), id, name));
+}
+
+PackFacts facts_of(const std::shared_ptr<const PackSet>& packs) {
     const PagePack& own = packs->own();
-    facts = {own.number(), own.info(), own.size(), 0, rows_of(packs)};
-    for (const PagedFile& file : own.index().files) add(file.name, file.size);
+    PackFacts facts = {own.number(), own.info(), own.size(), 0, rows_of(packs)};
+    for (const PagedFile& file : own.index().files)
+        facts.raw_bytes += file.name == k_rows_file ? 0 : file.size;
+    return facts;
+}
+
+PackFacts facts_of(const std::shared_ptr<const Pack>& pack) {
+    PackFacts facts = {pack->number(), pack->info(), pack->size(), 0, read_rows(pack)};
+    for (const FileEntry& file : pack->files()) facts.raw_bytes += file.name == k_rows_file ? 0 : file.size;
     return facts;
 }
 

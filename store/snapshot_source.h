@@ -56,6 +56,9 @@ struct PackFacts {
     CatalogRows rows;
 };
 PackFacts read_facts(const Layout& layout, const SnapshotId& id, const std::string& name);
+PackFacts facts_of(const std::shared_ptr<const PackSet>& packs);
+class Pack;
+PackFacts facts_of(const std::shared_ptr<const Pack>& pack);
 
 // Errors: not_found when the pack is not there, damaged, unsupported, io.
 std::unique_ptr<images::ImageSource> open_snapshot(const Layout& layout, const SnapshotId& id,

@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "store/pack_cache.h"
 #include "store/pack_format.h"
 #include "store/snapshot_source.h"
 #include "store/testing.h"
@@ -61,18 +62,16 @@ std::set<SnapshotId> kept_packs(const Layout& layout) {
 
 GroupUse groups_of(const PackSet& packs) {
     std::vector<std::set<uint32_t>> used(packs.count() + 1);
-    auto use = [&](PageRef page) {
-        used[page.pack].insert(static_cast<uint32_t>(packs.at(page.pack).index().group_of(page.slot)));
-    };
+    auto use = [&](PageRef page) { used[page.pack].insert(packs.at(page.pack).group_of(page.slot)); };
     for (const PagedFile& file : packs.own().index().files) {
         for (const PageRun& run : file.runs) {
             if (run.first.is_zero()) continue;
-            const PageIndex& index = packs.at(run.first.pack).index();
+            const PagePack& pack = packs.at(run.first.pack);
             uint64_t end = run.first.slot + run.pages;
             for (uint64_t slot = run.first.slot; slot < end;) {
-                size_t number = index.group_of(static_cast<uint32_t>(slot));
-                const PageGroup& group = index.groups[number];
-                used[run.first.pack].insert(static_cast<uint32_t>(number));
+                uint32_t number = pack.group_of(static_cast<uint32_t>(slot));
+                const PageGroup& group = pack.index().groups[number];
+                used[run.first.pack].insert(number);
                 uint64_t group_end = std::min<uint64_t>(end, group.first_slot + group.pages);
                 if (group.is_delta()) {
                     for (uint64_t i = slot; i < group_end; ++i) {
@@ -105,14 +104,15 @@ namespace {
 std::optional<GroupUse> needed_of(const Layout& layout, const std::vector<SnapshotRecord>& living,
                                   const std::set<SnapshotId>& going) {
     GroupUse needed;
+    PackCache cache(layout);
     try {
         for (const SnapshotRecord& record : living) {
             if (pack_version(layout, record.id, record.name()) != k_paged_version) continue;
-            PagePack pack(layout.pack(record.id), record.id, record.name());
-            const auto& others = pack.index().packs;
+            auto packs = cache.open_set(record.id, record.name());
+            const auto& others = packs->own().index().packs;
             auto goes = [&](const SnapshotId& other) { return going.contains(other); };
             if (std::none_of(others.begin(), others.end(), goes)) continue;
-            for (auto& [other, groups] : groups_of(*open_pack_set(layout, record.id, record.name()))) {
+            for (auto& [other, groups] : groups_of(*packs)) {
                 needed[other].insert(groups.begin(), groups.end());
             }
         }

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "store/info_json.h"
+#include "store/pack_cache.h"
 #include "store/pack_reader.h"
 #include "store/parallel.h"
 #include "store/rows_codec.h"
@@ -28,7 +29,7 @@ using base::ErrorKind;
 class Verifier {
  public:
     Verifier(const Layout& layout, const Catalog& catalog, VerifyMode mode, const Progress& progress)
-        : layout_(layout), catalog_(catalog), mode_(mode), progress_(progress) {}
+        : layout_(layout), catalog_(catalog), mode_(mode), progress_(progress), cache_(layout) {}
 
     void expect(uint64_t stored_bytes) { total_ += stored_bytes; }
     void check_snapshot(const SnapshotRecord& record);
@@ -41,8 +42,8 @@ class Verifier {
 
  private:
     void check_blocks(const Pack& pack);
-    void check_groups(const PackSet& packs);
-    void check_catalog(const SnapshotRecord& record);
+    void check_groups(const PackSet& packs, const std::string& name);
+    void check_catalog(const SnapshotRecord& record, const PackFacts& facts);
     void check_mode(const fs::path& path, unsigned widest);
     void check_entry(const fs::directory_entry& entry, bool known);
 
@@ -51,6 +52,7 @@ class Verifier {
     VerifyMode mode_;
     const Progress& progress_;
     VerifyReport report_;
+    PackCache cache_;
     GroupUse checked_;
     std::map<SnapshotId, std::map<uint32_t, std::string>> damaged_;  // groups by pack, with what is wrong
     uint64_t total_ = 0;
@@ -59,17 +61,18 @@ class Verifier {
 void Verifier::check_snapshot(const SnapshotRecord& record) {
     try {
         if (pack_version(layout_, record.id, record.name()) == k_pack_version) {
-            Pack pack(layout_.pack(record.id), record.id, record.name());
+            auto pack = std::make_shared<const Pack>(layout_.pack(record.id), record.id, record.name());
             ++report_.snapshots;
-            if (mode_ == VerifyMode::data) check_blocks(pack);
-            report_.bytes += pack.size();
+            if (mode_ == VerifyMode::data) check_blocks(*pack);
+            report_.bytes += pack->size();
+            check_catalog(record, facts_of(pack));
         } else {
-            auto packs = open_pack_set(layout_, record.id, record.name());
+            auto packs = cache_.open_set(record.id, record.name());
             ++report_.snapshots;
-            if (mode_ == VerifyMode::data) check_groups(*packs);
+            if (mode_ == VerifyMode::data) check_groups(*packs, record.name());
             report_.bytes += packs->own().size();
+            check_catalog(record, facts_of(packs));
         }
-        check_catalog(record);
     } catch (const Error& error) {
         if (error.kind() == ErrorKind::not_found) {
             // Removed while we were at it: no fault.
@@ -83,7 +86,7 @@ void Verifier::check_snapshot(const SnapshotRecord& record) {
 }
 
 // Every group that the snapshot needs, wherever it lies; each one once, whoever needs it.
-void Verifier::check_groups(const PackSet& packs) {
+void Verifier::check_groups(const PackSet& packs, const std::string& name) {
     std::vector<std::pair<uint32_t, uint32_t>> to_check;  // number of the pack, group
     GroupUse use = groups_of(packs);
     for (uint32_t number = 1; number <= packs.count(); ++number) {
@@ -128,7 +131,7 @@ void Verifier::check_groups(const PackSet& packs) {
         auto damaged = damaged_.find(id);
         if (damaged == damaged_.end()) continue;
         for (const auto& [group, message] : damaged->second) {
-            if (groups.contains(group)) fault(packs.own().name(), message);
+            if (groups.contains(group)) fault(name, message);
         }
     }
 }
@@ -170,8 +173,7 @@ void Verifier::check_blocks(const Pack& pack) {
     }
 }
 
-void Verifier::check_catalog(const SnapshotRecord& record) {
-    PackFacts facts = read_facts(layout_, record.id, record.name());
+void Verifier::check_catalog(const SnapshotRecord& record, const PackFacts& facts) {
     SnapshotInfo stored = parse_info_json(facts.info, record.name());
     SnapshotInfo listed = record.info;
     // Tags come and go after the pack was written.

@@ -9,15 +9,27 @@
 #include <thread>
 
 #include "base/error.h"
+#include "engine/layer_before.h"
 #include "engine/layer_walk.h"
 #include "layer_fixture.h"
 
 using namespace cprewind::engine;
 using cprewind::images::FileType;
 namespace base = cprewind::base;
+namespace images = cprewind::images;
 namespace fs = std::filesystem;
 
 namespace {
+
+// The content of a file, by its extents.
+std::string content_of(const images::LayerEntry& entry, const images::ImageFile& data) {
+    std::string content(entry.size, '\0');
+    for (const images::LayerExtent& extent : entry.extents) {
+        auto part = std::as_writable_bytes(std::span(content)).subspan(extent.file_offset, extent.length);
+        CHECK(data.read_at(extent.data_offset, part) == part.size());
+    }
+    return content;
+}
 
 // Longer than the margin within which nothing counts as settled.
 void let_settle() {
@@ -83,7 +95,7 @@ TEST_CASE("holes take no place and count as zeros") {
 
     auto moment = disk.capture();
     CHECK(held_bytes(moment.tree) < 64 * 1024);
-    CHECK(fs::file_size(moment.data) == held_bytes(moment.tree));
+    CHECK(fs::file_size(moment.data) == exact_data_size(moment.tree));
     std::string content(20u << 20, '\0');
     content.replace(0, 5, "begin");
     content.replace(10u << 20, 3, "end");
@@ -108,8 +120,60 @@ TEST_CASE("a later pass copies what changed and nothing else") {
     REQUIRE(::chmod((disk.layer / "f10").c_str(), 0600) == 0);
     CHECK(capture.pass() == 3 + 16 + 1000 + 1000);
     capture.finish();
-    CHECK(fs::file_size(capture.data_path()) == held_bytes(capture.tree()));
+    CHECK(fs::file_size(capture.data_path()) == exact_data_size(capture.tree()));
     CHECK(model(capture.tree()) == model(disk.capture().tree));
+}
+
+TEST_CASE("what has not changed since the parent snapshot is not read again, and is there all the same") {
+    Disk disk;
+    std::string log(100'000, 'l');
+    for (size_t i = 0; i < log.size(); i += 10) log[i] = static_cast<char>(i / 4096);
+    disk.write("a.log", log);
+    disk.write("b.rotated", std::string(9'000, 'r'));
+    disk.write("big", std::string(50'001, 'b'));
+    disk.write("small", "s");
+    disk.write("empty", "");
+    disk.write("linked", "two names");
+    fs::create_hard_link(disk.layer / "linked", disk.layer / "other");
+    base::Fd sparse = base::open_file(disk.layer / "sparse", O_WRONLY | O_CREAT);
+    base::pwrite_full(sparse.get(), base::as_bytes("end"), 1u << 20, "sparse");
+    let_settle();
+
+    auto first = disk.capture();
+    auto before = std::make_shared<LayerBefore>();
+    before->snapshot = "parent";
+    before->tree = first.tree;
+    before->data = std::make_shared<DataFile>(first.data);
+    disk.write("0.new", "n");  // comes first: everything else moves
+    base::Fd append = base::open_file(disk.layer / "a.log", O_WRONLY | O_APPEND);
+    base::write_full(append.get(), base::as_bytes("one line more\n"), "a.log");
+    fs::rename(disk.layer / "b.rotated", disk.layer / "b.rotated.1");
+    let_settle();
+
+    LayerCapture capture(disk.layer, disk.fresh_data(), before);
+    CHECK(capture.pass() == 1 + log.size() + 14 + 9'000);  // the renamed one, too: its ctime is another
+    CHECK(capture.pass() == 0);
+    capture.finish();
+    CHECK(model(capture.tree()) == model(disk.capture().tree));
+    auto data = capture.data();
+    CHECK(data->size() == exact_data_size(capture.tree()));
+    for (const images::LayerEntry& entry : capture.tree().entries) {
+        INFO(entry.path);
+        if (entry.type != FileType::regular || !entry.hard_link_to.empty()) continue;
+        CHECK((content_of(entry, *data) == disk.read(entry.path)));
+        CHECK(entry.inode != 0);
+    }
+
+    // The store is told where all of it was, by path or, for what was renamed, by inode.
+    CHECK(capture.data_addresses("another").before.empty());
+    uint64_t same = 0, alike = 0;
+    for (const auto& run : capture.data_addresses("parent").before) {
+        CHECK(run.offset % 4096 == 0);
+        CHECK(run.there % 4096 == 0);
+        (run.same ? same : alike) += run.bytes;
+    }
+    CHECK(same == 50'001 + 1 + 9 + 3);
+    CHECK(alike == log.size() + 9'000);
 }
 
 TEST_CASE("a change in the same tick of the clock as the first pass is seen") {

@@ -8,6 +8,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <catch2/catch_test_macros.hpp>
 #include <filesystem>
 #include <string>
@@ -108,6 +109,20 @@ inline uint64_t held_bytes(const images::LayerTree& tree) {
         for (const images::LayerExtent& extent : entry.extents) bytes += extent.length;
     }
     return bytes;
+}
+
+// Where the data of a layer end that hold its extents, each beginning on a page, and nothing else.
+inline uint64_t exact_data_size(const images::LayerTree& tree) {
+    uint64_t pages = 0, end = 0;
+    for (const images::LayerEntry& entry : tree.entries) {
+        for (const images::LayerExtent& extent : entry.extents) {
+            CHECK(extent.data_offset % 4096 == 0);
+            pages += (extent.length + 4095) / 4096;
+            end = std::max(end, extent.data_offset + extent.length);
+        }
+    }
+    CHECK((end + 4095) / 4096 == pages);
+    return end;
 }
 
 }  // namespace cprewind::engine

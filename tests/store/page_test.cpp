@@ -106,6 +106,35 @@ TEST_CASE("pages are found by their address, wherever the file has them") {
     CHECK((content_of(*repository, second) == next));
 }
 
+TEST_CASE(
+    "a file that knows its predecessor is found again wherever it moved, and what is the same is not read") {
+    // A container's files, one behind the other: the first of them grew.
+    class Growing : public BytesFile {
+     public:
+        using BytesFile::BytesFile;
+        size_t read_at(uint64_t offset, std::span<std::byte> out) const override {
+            // A piece of work that is the same from end to end is left alone.
+            CHECK(offset < 4 * k_mib);
+            return BytesFile::read_at(offset, out);
+        }
+    };
+    Scratch scratch;
+    auto repository = scratch.open();
+    std::string log = noise(2 * k_mib, 1), rest = noise(6 * k_mib, 2) + std::string(k_mib, '\0');
+    auto writer = repository->begin();
+    writer->add("layer.data", BytesFile(log + rest));
+    SnapshotRecord first = writer->commit(info_for("web"), some_rows());
+    std::string next = log + noise(4096, 3) + rest;
+    PageAddresses addresses;
+    addresses.before = {{0, log.size(), 0, false}, {log.size() + 4096, rest.size(), log.size(), true}};
+    writer = repository->begin(first.id);
+    writer->add("layer.data", Growing(next), {}, addresses);
+    SnapshotRecord second = writer->commit(info_for("web", 1'700'000'001), some_rows());
+    CHECK(second.stored_bytes < 30 * k_kib);
+    CHECK((read_back(*repository, second, "layer.data") == next));
+    CHECK(faults_of(*repository).empty());
+}
+
 TEST_CASE("equal pages take their space once, within a file and across files and containers") {
     Scratch scratch;
     auto repository = scratch.open();
@@ -163,6 +192,30 @@ TEST_CASE("removing a snapshot gives back what no other needs and harms none") {
     repository->remove(records[5].id);
     CHECK(fs::is_empty(scratch.repo() / "packs"));
     CHECK(faults_of(*repository).empty());
+}
+
+TEST_CASE("several snapshots go at once, or none") {
+    Scratch scratch;
+    auto repository = scratch.open();
+    std::mt19937 random(11);
+    std::string content = noise(k_mib, 1);
+    std::vector<SnapshotRecord> records;
+    std::vector<std::string> contents;
+    for (int i = 0; i < 5; ++i) {
+        contents.push_back(content);
+        records.push_back(store_next(*repository, content, records.empty() ? nullptr : &records.back()));
+        touch(content, random, 20);
+    }
+    CHECK(error_of([&] {
+              repository->remove(std::vector{records[1].id, std::string(64, '0'), records[2].id});
+          }) == "not-found");
+    CHECK(repository->list().size() == 5);
+    CHECK(repository->remove(std::vector{records[0].id, records[1].id, records[4].id}) > 0);
+    CHECK(repository->list().size() == 2);
+    for (size_t i : {2, 3}) CHECK((content_of(*repository, records[i]) == contents[i]));
+    CHECK(faults_of(*repository).empty());
+    CHECK(repository->remove(std::vector{records[2].id, records[3].id}) > k_mib);
+    CHECK(fs::is_empty(scratch.repo() / "packs"));
 }
 
 TEST_CASE("what was given back is never referred to again, and damage elsewhere is no new snapshot's loss") {
