@@ -26,6 +26,7 @@ struct ExitStatus {
 struct SpawnOptions {
     std::string working_directory;    // empty: ours
     bool own_session = false;         // setsid: a Ctrl-C at the terminal does not reach it
+    bool dies_with_us = false;        // killed (SIGKILL) when the calling thread ends, however it ends
     std::optional<int> standard_in;   // none: /dev/null
     std::optional<int> standard_out;  // none: /dev/null
     std::optional<int> standard_error;
