@@ -101,6 +101,12 @@ def test_family(cell):
     """a process tree with a zombie, a stopped task and a session of its own"""
     made = cell.run(["python3", "-c", FAMILY])
     wait_until(lambda: made.log_lines() == ["ready"], "the tree stands")
+    if cell.freezer_v1():
+        if cell.by.name == "docker":
+            pytest.fail("`docker checkpoint create` hangs, and leaves the container frozen: CRIU waits in ptrace_attach")
+        cell.refused(["snap", made], "is stopped .*cgroup v1", "the freezer of cgroup v1 keeps a stopped process from taking "
+                     "note of CRIU, which would wait for ever (`docker checkpoint create` does, and leaves the container "
+                     "frozen); without the stopped task the tree works", "let it go on (`kill -CONT`), or use cgroup v2", made)
     cell.snap(made)
     docker("kill", "--signal", "USR1", made.id)
     wait_until(lambda: {"reaped 7", "woken"} <= set(made.log_lines()), "reaped and woken")
