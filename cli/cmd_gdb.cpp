@@ -51,11 +51,20 @@ Exit status: 0 done, 1 failed, 2 usage; once gdb runs, its own.)";
 
 namespace {
 
-// The child that a signal to end is passed on to, so that the directory is removed before we go.
+// Whatever ends us, the directory is to be removed first: a signal waits until the core is at a pause, or until gdb, to
+// which it is passed on, has ended. What a terminal sends reaches gdb by itself, and is gdb's to deal with.
 volatile sig_atomic_t g_debugger = 0;
+volatile sig_atomic_t g_ended_by = 0;
 
-void pass_on(int signal) {
-    if (g_debugger > 0) ::kill(static_cast<pid_t>(g_debugger), signal);
+void on_signal(int signal) {
+    if (g_debugger == 0) g_ended_by = signal;
+    if (g_debugger > 0 && (signal == SIGTERM || signal == SIGHUP))
+        ::kill(static_cast<pid_t>(g_debugger), signal);
+}
+
+void stop_if_ended() {
+    if (g_ended_by != 0)
+        throw Error(ErrorKind::failed, fmt::format("stopped by signal {}", static_cast<int>(g_ended_by)));
 }
 
 void copy_file(const images::ImageFile& from, int fd, const std::string& name) {
@@ -137,9 +146,21 @@ void fill_root(const Subject& subject, const images::Process& process, const ins
     }
 }
 
-std::vector<std::string> gdb_command(const fs::path& directory, const std::string& executable,
-                                     const std::string& sysroot) {
-    std::vector<std::string> command = {"gdb", "-q"};
+// Debian's gdb knows its own machine only; another package knows all.
+const char* gdb_for(images::Architecture architecture) {
+#if defined(__x86_64__)
+    constexpr images::Architecture k_here = images::Architecture::x86_64;
+#elif defined(__aarch64__)
+    constexpr images::Architecture k_here = images::Architecture::aarch64;
+#else
+    constexpr images::Architecture k_here = images::Architecture::unknown;
+#endif
+    return architecture != k_here && base::find_program("gdb-multiarch") ? "gdb-multiarch" : "gdb";
+}
+
+std::vector<std::string> gdb_command(const std::string& gdb, const fs::path& directory,
+                                     const std::string& executable, const std::string& sysroot) {
+    std::vector<std::string> command = {gdb, "-q"};
     // All that gdb would run by itself is off; its library for threads comes from this host, and stays.
     for (const char* setting : {"set auto-load no", "set auto-load libthread-db on"}) {
         command.insert(command.end(), {"-iex", setting});
@@ -166,24 +187,24 @@ int run_gdb(Context& context, const std::vector<std::string>& arguments) {
     if (context.json)
         throw Error(ErrorKind::usage, "gdb prints no JSON",
                     "`cprewind inspect SNAPSHOT threads --stacks --json` does");
-    if (!base::find_program("gdb")) {
-        throw Error(ErrorKind::unavailable, "gdb is not installed",
-                    "install it (apt install gdb), or write a core for another host: cprewind core");
-    }
     std::optional<uint32_t> pid;
     if (parsed.has("pid")) pid = parsed.values["pid"].as<uint32_t>();
     Subject subject = open_subject(context, parsed.words[0]);
+    const char* program = gdb_for(subject.checkpoint.architecture);
+    if (!base::find_program(program)) {
+        throw Error(ErrorKind::unavailable, fmt::format("{} is not installed", program),
+                    "install it (apt install gdb), or write a core for another host: cprewind core");
+    }
     images::Findings findings;
     const images::Process& process = choose_process(subject, pid);
     ContainerSources sources(subject, parsed.text("sysroot"), findings);
     inspect::CoreFile core(subject.moment(), process, sources.files(), findings);
 
     base::TemporaryDirectory directory(fs::temp_directory_path(), "cprewind-gdb-");
-    for (int signal : {SIGINT, SIGQUIT}) ::signal(signal, [](int) {});  // gdb's to deal with
-    for (int signal : {SIGTERM, SIGHUP}) ::signal(signal, pass_on);
+    for (int signal : {SIGINT, SIGQUIT, SIGTERM, SIGHUP}) ::signal(signal, on_signal);
     Progress progress(true);
     base::Fd file = base::open_file(directory.path() / "core", O_RDWR | O_CREAT | O_EXCL);
-    write_core(core, file.get(), "the core", progress);
+    write_core(core, file.get(), "the core", progress, stop_if_ended);
     file.reset();
     Root root(directory.path() / "root", sources.files());
     std::optional<uint32_t> executable_id;
@@ -195,14 +216,15 @@ int run_gdb(Context& context, const std::vector<std::string>& arguments) {
     progress.clear();
 
     std::vector<std::string> command =
-        gdb_command(directory.path(), has_executable ? root.place_of(process.executable).string() : "",
-                    parsed.text("sysroot"));
+        gdb_command(program, directory.path(),
+                    has_executable ? root.place_of(process.executable).string() : "", parsed.text("sysroot"));
     if (dashes != arguments.end()) command.insert(command.end(), dashes + 1, arguments.end());
     base::SpawnOptions spawn;
     spawn.standard_in = STDIN_FILENO;
     spawn.standard_out = STDOUT_FILENO;
     spawn.standard_error = STDERR_FILENO;
     context.output.flush();
+    stop_if_ended();
     base::Child gdb(command, spawn);
     g_debugger = gdb.pid();
     base::ExitStatus status = gdb.wait();

@@ -1,6 +1,7 @@
 // A core on disk, sparse.
 #pragma once
 
+#include <functional>
 #include <string>
 
 #include "cli/progress.h"
@@ -8,7 +9,8 @@
 
 namespace cprewind::cli {
 
-// `name` is for messages; `fd` an empty file.
-void write_core(const inspect::CoreFile& core, int fd, const std::string& name, Progress& progress);
+// `name` is for messages; `fd` an empty file. `check` is called now and then, and may throw.
+void write_core(const inspect::CoreFile& core, int fd, const std::string& name, Progress& progress,
+                const std::function<void()>& check = {});
 
 }  // namespace cprewind::cli

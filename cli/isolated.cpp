@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
@@ -38,6 +39,33 @@ constexpr size_t k_answer_limit = 256u << 20;
     ::_exit(status);
 }
 
+// The child, until it has been waited for.
+class Forked {
+ public:
+    explicit Forked(pid_t pid) : pid_(pid) {}
+    ~Forked() {
+        if (pid_ <= 0) return;
+        ::kill(pid_, SIGKILL);
+        wait();
+    }
+    Forked(const Forked&) = delete;
+    Forked& operator=(const Forked&) = delete;
+
+    base::ExitStatus wait() {
+        int raw = 0;
+        while (::waitpid(pid_, &raw, 0) < 0 && errno == EINTR) {
+        }
+        pid_ = 0;
+        base::ExitStatus status;
+        status.exited = WIFEXITED(raw);
+        (status.exited ? status.code : status.signal) = status.exited ? WEXITSTATUS(raw) : WTERMSIG(raw);
+        return status;
+    }
+
+ private:
+    pid_t pid_;
+};
+
 }  // namespace
 
 IsolatedResult run_isolated(const std::function<std::string()>& work, unsigned seconds, uint64_t memory) {
@@ -50,7 +78,7 @@ IsolatedResult run_isolated(const std::function<std::string()>& work, unsigned s
         in.reset();
         be_child(work, seconds, memory, out.get());
     }
-    base::Child child = base::Child::adopt(pid);
+    Forked child(pid);
     out.reset();
     IsolatedResult result;
     std::vector<std::byte> block(1u << 16);

@@ -76,7 +76,7 @@ std::vector<CoreThread> load_threads(Moment moment, const Process& process, cons
 
 CoreFile::CoreFile(Moment moment, const Process& process, const ContainerFiles& files,
                    images::Findings& findings)
-    : moment_(moment), process_(process), memory_(moment.source, process, findings), files_(files) {
+    : process_(process), memory_(moment.source, process, findings), files_(files) {
     if (process.state == images::ProcessState::zombie) {
         throw Error(ErrorKind::unsupported,
                     fmt::format("process {} is a zombie: it had no memory any more", process.pid.value));

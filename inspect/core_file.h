@@ -69,7 +69,6 @@ class CoreFile {
     void plan_mapping(const images::Mapping& mapping);
     std::string make_head(const std::string& notes) const;
 
-    Moment moment_;
     const images::Process& process_;
     images::AddressSpace memory_;
     images::Architecture architecture_ = images::Architecture::unknown;

@@ -41,6 +41,7 @@ class Unwinder {
           modules_(process, files, full_) {
         for (const images::Thread& thread : process.threads)
             states_.emplace(thread.tid.value, load_registers(moment, memory_, thread.tid, findings));
+        expect_stacks();
     }
     Unwinder(const Unwinder&) = delete;
     Unwinder& operator=(const Unwinder&) = delete;
@@ -55,6 +56,7 @@ class Unwinder {
         bool is_signal_handler = false;
     };
 
+    void expect_stacks() const;
     bool attach();
     void unwind(const images::Thread& thread, ThreadStack& stack);
     void look_up(Frame& frame) const;
@@ -78,6 +80,18 @@ class Unwinder {
     std::vector<Frame> frames_;
     bool too_many_ = false;
 };
+
+// Says which part of which stack will be read, so that a compressed archive is decoded once and not for each thread.
+void Unwinder::expect_stacks() const {
+    constexpr uint64_t k_all = 12u << 20, k_each = 256u << 10, k_page = 4096;
+    uint64_t part = std::clamp(k_all / std::max<uint64_t>(1, states_.size()), k_page, k_each);
+    for (const auto& [tid, state] : states_) {
+        if (!state || state->general.empty()) continue;
+        bool is_arm = state->architecture == Architecture::aarch64;
+        uint64_t pointer = state->general[is_arm ? size_t{aarch64::sp} : size_t{x86_64::rsp}];
+        if (pointer <= UINT64_MAX - part) memory_.expect({pointer, pointer + part});
+    }
+}
 
 bool Unwinder::get_thread(Dwfl*, pid_t, void* self, void** argument) {
     *argument = self;

@@ -4,6 +4,7 @@ import os
 import pathlib
 import re
 import stat
+import time
 
 import pytest
 
@@ -145,7 +146,7 @@ def test_the_core_has_what_gcore_has(repo, start, directory):
     assert_refused(repo("core", f"{live}@1", "--pid", 1, "-o", core, status=1), "exists already")
 
 
-def test_gdb_leaves_nothing_behind_and_gives_its_status(repo, start, directory):
+def test_gdb_leaves_nothing_behind_and_gives_its_status(repo, start, directory, monkeypatch):
     live = start("one-thread")
     repo.snap(live)
     place = {"TMPDIR": str(directory)}
@@ -153,6 +154,13 @@ def test_gdb_leaves_nothing_behind_and_gives_its_status(repo, start, directory):
                   env=place, status=7)
     assert re.search(r"drwx------.*cprewind-gdb-", result.out)
     assert os.listdir(directory) == []
+    monkeypatch.setenv("TMPDIR", str(directory))
+    gdb = repo.start("gdb", f"{live}@1", "--pid", 1, "--", "-batch", "-ex", "shell sleep 600")
+    wait_until(lambda: list(directory.glob("*/root/prog")), "gdb's directory is filled")
+    time.sleep(1)
+    gdb.terminate()
+    gdb.wait(20)
+    assert os.listdir(directory) == [], "also when it is told to end"
     assert_refused(repo("gdb", f"{live}@1", "--pid", 4711, status=1), "no process 4711", "its processes are: 1")
 
 
