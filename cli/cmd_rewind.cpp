@@ -9,6 +9,7 @@
 #include "cli/options.h"
 #include "cli/progress.h"
 #include "cli/record_view.h"
+#include "cli/volume_view.h"
 #include "engine/rewind.h"
 
 namespace cprewind::cli {
@@ -24,10 +25,12 @@ Verifies the snapshot, takes a safety snapshot of now, stops the container, puts
 differs), and starts it from the snapshot's memory: same container, same id, same network; a port that was published
 without a number may get another one, as at any start, and is named then. If anything fails, the container goes back to
 the very state from which the rewind began. A rewind can be undone: rewind to the safety snapshot. Volumes and bind
-mounts are not touched. TCP connections to the outside are closed.
+mounts that the snapshot holds (snap --volumes) are put back as well, others are not touched, and both are named. TCP
+connections to the outside are closed.
 
   --to SNAPSHOT   where to
   --no-safety     take no safety snapshot (a failed rewind still goes back)
+  --no-volumes    leave all volumes as they are
   --via HOW       runtime, api, or auto (default): see cprewind help snap
 
 Exit status: 0 done, 1 failed (the message says how the container stands), 2 usage.)";
@@ -66,11 +69,35 @@ std::string change_summary(const std::vector<engine::LayerChange>& changes) {
     return parts.empty() ? "no file differed" : base::join(parts, ", ");
 }
 
+Json volumes_json(const std::vector<engine::VolumeChange>& changes) {
+    Json list = Json::array();
+    for (const engine::VolumeChange& change : changes) {
+        Json item = volume_json(change.volume);
+        item["captured"] = change.captured;
+        item["files_changed"] = change.changes.size();
+        list.push_back(std::move(item));
+    }
+    return list;
+}
+
+void print_volumes(Output& output, const engine::RewindResult& result) {
+    for (const engine::VolumeChange& change : result.volumes) {
+        output.line(fmt::format("  {} at {}: {}", escape(images::title_of(change.volume)),
+                                escape(change.volume.destination),
+                                change.captured ? change_summary(change.changes) : "left as it is"));
+    }
+    if (!result.other_users.empty()) {
+        output.line(fmt::format("  a volume put back is also mounted in {}, which saw it change",
+                                escape(base::join(result.other_users, ", "))));
+    }
+}
+
 }  // namespace
 
 int run_rewind(Context& context, const std::vector<std::string>& arguments) {
     po::options_description options;
-    options.add_options()("to", po::value<std::string>())("no-safety", "")("via", po::value<std::string>());
+    options.add_options()("to", po::value<std::string>())("no-safety", "")("no-volumes", "")(
+        "via", po::value<std::string>());
     Parsed parsed = parse_words(arguments, options, 1, 1, "CONTAINER");
     if (!parsed.has("to")) {
         throw base::Error(base::ErrorKind::usage, "where to? --to SNAPSHOT is missing",
@@ -78,6 +105,7 @@ int run_rewind(Context& context, const std::vector<std::string>& arguments) {
     }
     engine::RewindRequest request;
     request.safety = !parsed.has("no-safety");
+    request.volumes = !parsed.has("no-volumes");
     request.via = parse_via(parsed.text("via"));
 
     engine::DockerClient docker;
@@ -98,6 +126,8 @@ int run_rewind(Context& context, const std::vector<std::string>& arguments) {
         document["via"] = result.via == engine::Via::api ? "api" : "runtime";
         document["processes"] = result.processes;
         document["files_changed"] = result.layer_changes.size();
+        document["volumes"] = volumes_json(result.volumes);
+        document["volumes_also_used_by"] = result.other_users;
         document["new_ports"] = result.new_ports.empty() ? Json() : Json(result.new_ports);
         document["connections_closed"] = result.connections_closed;
         document["prepared_ms"] = milliseconds(result.prepared);
@@ -113,6 +143,7 @@ int run_rewind(Context& context, const std::vector<std::string>& arguments) {
     context.output.line(fmt::format("  {} running; {}",
                                     base::counted(result.processes, "process", "processes"),
                                     change_summary(result.layer_changes)));
+    print_volumes(context.output, result);
     for (const auto& [port, place] : result.new_ports) {
         context.output.line(fmt::format("  port {} is now published at {}: Docker chose it anew",
                                         escape(port), escape(place)));

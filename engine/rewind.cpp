@@ -32,6 +32,7 @@ struct Target {
     fs::path images;  // empty: the container is not to run (it did not when we came)
     images::LayerTree layer;
     fs::path layer_data;
+    std::vector<VolumeTarget> volumes;
     bool paused = false;
     bool close_connections = false;
 };
@@ -154,12 +155,19 @@ void start_by_api(DockerClient& docker, const Scene& scene, const Target& target
     fs::remove_all(checkpoint, ignored);
 }
 
+struct PutBack {
+    std::vector<LayerChange> layer;
+    std::vector<VolumeChange> volumes;
+};
+
 // Kills what runs and puts `target` in its place.
-std::vector<LayerChange> put_in_place(DockerClient& docker, const Scene& scene, const Target& target) {
+PutBack put_in_place(DockerClient& docker, const Scene& scene, const Target& target) {
     if (find_container(docker, scene.container_id).running) docker.kill(scene.container_id);
     images::DirectorySource staging(target.layer_data.parent_path());
     auto data = staging.open(target.layer_data.filename().string());
-    auto changes = restore_layer(scene.layer_directory, target.layer, data.get());
+    PutBack changes;
+    changes.layer = restore_layer(scene.layer_directory, target.layer, data.get());
+    changes.volumes = restore_volumes(target.volumes);
     if (target.images.empty()) return changes;
     if (scene.via == Via::runtime) {
         start_by_runtime(docker, scene, target);
@@ -285,7 +293,11 @@ RewindResult rewind(DockerClient& docker, store::Repository& repository, const s
     ReadyMoment ready = materialise(repository, record, staging.path(), report);
     Scene scene{container.id, container.name, layer_directory_of(container, ready.engine_facts), result.via,
                 docker.info().value("DockerRootDir", "/var/lib/docker")};
-    Target target{ready.images, ready.layer, ready.layer_data, ready.engine_facts.value("was_paused", false),
+    Target target{ready.images,
+                  ready.layer,
+                  ready.layer_data,
+                  request.volumes ? place_volumes(container, ready.volumes) : std::vector<VolumeTarget>(),
+                  ready.engine_facts.value("was_paused", false),
                   talks_to_outside(ready.checkpoint)};
     result.connections_closed = target.close_connections;
 
@@ -293,9 +305,12 @@ RewindResult rewind(DockerClient& docker, store::Repository& repository, const s
     FrozenMoment moment;
     std::unique_ptr<Freeze> freeze;
     std::unique_ptr<LayerCapture> stopped_layer;
+    std::unique_ptr<VolumesCapture> stopped_volumes;
     if (container.running) {
         report("freezing", 0, 0);
-        moment = take_moment(docker, container, {Via::automatic, repository.staging_path(), lock}, &freeze);
+        moment = take_moment(docker, container,
+                             {Via::automatic, repository.staging_path(), lock, volumes_at(target.volumes)},
+                             &freeze);
         if (request.safety) {
             store::SnapshotInfo info;
             info.kind = store::SnapshotKind::safety;
@@ -304,15 +319,28 @@ RewindResult rewind(DockerClient& docker, store::Repository& repository, const s
                 store_moment(docker, repository, container, moment, std::move(info), began, report).record;
         } else {
             moment.layer->finish();
+            moment.volumes->finish();
         }
-        before = {moment.images(), moment.layer->tree(), moment.layer->data_path(), container.paused, false};
+        before = {moment.images(),           moment.layer->tree(),
+                  moment.layer->data_path(), place_volumes(container, moment.volumes->contents()),
+                  container.paused,          false};
     } else {
         stopped_layer = std::make_unique<LayerCapture>(scene.layer_directory, staging.path() / "before.data");
         stopped_layer->pass();
         stopped_layer->finish();
-        before = {{}, stopped_layer->tree(), stopped_layer->data_path(), false, false};
+        stopped_volumes =
+            std::make_unique<VolumesCapture>(volumes_at(target.volumes), staging.path() / "before");
+        stopped_volumes->pass();
+        stopped_volumes->finish();
+        before = {{},
+                  stopped_layer->tree(),
+                  stopped_layer->data_path(),
+                  place_volumes(container, stopped_volumes->contents()),
+                  false,
+                  false};
     }
 
+    result.other_users = other_users(docker, container, target.volumes);
     report("rewinding", 0, 0);
     auto killed = steady_clock::now();
     result.prepared = killed - began;
@@ -321,7 +349,9 @@ RewindResult rewind(DockerClient& docker, store::Repository& repository, const s
     Guard guard([&scene, &before] { finish_or_go_back(scene, before); }, holds);
     if (freeze) freeze->abandon();
     try {
-        result.layer_changes = put_in_place(docker, scene, target);
+        PutBack changes = put_in_place(docker, scene, target);
+        result.layer_changes = std::move(changes.layer);
+        result.volumes = std::move(changes.volumes);
         Container now = find_container(docker, container.id);
         result.processes = verify_running(scene, now, ready.checkpoint);
         if (container.running && now.ports != container.ports) result.new_ports = now.ports;
@@ -335,6 +365,8 @@ RewindResult rewind(DockerClient& docker, store::Repository& repository, const s
         }
     }
     guard.disarm();
+    for (VolumeChange& volume : untouched_volumes(container, target.volumes))
+        result.volumes.push_back(std::move(volume));
     repository.set_head(container.id, record.id);
     return result;
 }

@@ -18,12 +18,14 @@
 #include "engine/docker_client.h"
 #include "engine/layer_io.h"
 #include "engine/snap.h"
+#include "engine/volumes.h"
 #include "store/repository.h"
 
 namespace cprewind::engine {
 
 struct RewindRequest {
-    bool safety = true;  // take a safety snapshot of now
+    bool safety = true;   // take a safety snapshot of now
+    bool volumes = true;  // put back those that the snapshot has
     Via via = Via::automatic;
 };
 
@@ -32,6 +34,8 @@ struct RewindResult {
     std::optional<store::SnapshotRecord> safety;
     Via via = Via::runtime;
     std::vector<LayerChange> layer_changes;
+    std::vector<VolumeChange> volumes;     // all of the container, touched or not
+    std::vector<std::string> other_users;  // running containers that have one of those put back
     uint64_t processes = 0;
     std::map<std::string, std::string> new_ports;  // Container::ports, when they are others than before
     bool connections_closed =

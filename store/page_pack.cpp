@@ -42,6 +42,11 @@ PagePack::PagePack(const std::filesystem::path& path, const SnapshotId& id, std:
     check_tail(bytes, trailer, label);
     auto split = static_cast<size_t>(trailer.index_size);
     index_ = parse_page_index(std::span(bytes).first(split), trailer.index_offset, label);
+    size_t hints = 0;
+    for (const PageGroup& group : index_.groups) {
+        first_hints_.push_back(hints);
+        hints += group.is_delta() ? 0 : group.pages;
+    }
     info_ = base::as_text(std::span(bytes).subspan(split));
     number_ = trailer.number;
     SnapshotId found = id_of(index_, info_);
@@ -50,6 +55,13 @@ PagePack::PagePack(const std::filesystem::path& path, const SnapshotId& id, std:
                     fmt::format("{} is damaged: it holds the snapshot with id {}", label, found),
                     "the file may have been renamed; run `cprewind verify`");
     }
+}
+
+std::optional<uint64_t> PagePack::hint_of(uint32_t slot) const {
+    size_t number = index_.group_of(slot);
+    const PageGroup& group = index_.groups[number];
+    if (group.is_delta()) return std::nullopt;
+    return index_.hints[first_hints_[number] + (slot - group.first_slot)];
 }
 
 void PagePack::read_group(size_t i, BlockDecoder& decoder, std::vector<std::byte>& buffer,

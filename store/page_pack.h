@@ -29,6 +29,10 @@ class PagePack {
     uint64_t size() const { return size_; }
     const std::string& name() const { return name_; }
 
+    // What page_index.h calls a hint, of a slot that holds a whole page; nothing for a difference. Pages with different
+    // hints are different.
+    std::optional<uint64_t> hint_of(uint32_t slot) const;
+
     // The pages (or their differences) of group `i` into `raw`, which has its size; checked. Error: damaged.
     void read_group(size_t i, BlockDecoder& decoder, std::vector<std::byte>& buffer,
                     std::span<std::byte> raw) const;
@@ -39,6 +43,7 @@ class PagePack {
     base::Fd fd_;
     uint64_t size_ = 0;
     PageIndex index_;
+    std::vector<size_t> first_hints_;  // of each group
     std::string info_;
     uint64_t number_ = 0;
 };

@@ -23,7 +23,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         inspect::list_fds(checkpoint);
         inspect::list_memory(moment);
         inspect::diff_processes(moment, moment);
-        inspect::diff_fds(checkpoint, checkpoint);
+        inspect::diff_fds(moment, moment);
         inspect::diff_memory(moment, moment);
     });
     return 0;
