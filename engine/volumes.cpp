@@ -1,5 +1,6 @@
 #include "engine/volumes.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
 
@@ -198,6 +199,26 @@ std::vector<VolumeTarget> place_volumes(const Container& container,
         }
         check_capturable(*found, {});
         targets.push_back({found->source, content});
+    }
+    return targets;
+}
+
+void save_targets(const fs::path& directory, const std::vector<VolumeTarget>& targets, bool sync) {
+    for (size_t i = 0; i < targets.size(); ++i) {
+        Volume volume = targets[i].content.volume;
+        volume.source = targets[i].directory;
+        base::replace_file(directory / images::volume_tree_name(i),
+                           images::encode_volume(volume, targets[i].content.tree));
+        fs::path data = directory / images::volume_data_name(i);
+        if (sync) base::sync_file(base::open_file(data, O_RDONLY).get(), data.string());
+    }
+}
+
+std::vector<VolumeTarget> load_targets(const fs::path& directory, images::Findings& findings) {
+    std::vector<VolumeTarget> targets;
+    for (images::StoredVolume& stored : images::load_volumes(images::DirectorySource(directory), findings)) {
+        fs::path place = stored.volume.source;
+        targets.push_back({std::move(place), std::move(stored)});
     }
     return targets;
 }

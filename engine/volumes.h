@@ -71,6 +71,12 @@ struct VolumeTarget {
 std::vector<VolumeTarget> place_volumes(const Container& container,
                                         const std::vector<images::StoredVolume>& contents);
 
+// The targets as files that outlive us, in the directory in which VolumesCapture put the data; `sync`: even a power
+// cut. And back: to the very directories.
+void save_targets(const std::filesystem::path& directory, const std::vector<VolumeTarget>& targets,
+                  bool sync);
+std::vector<VolumeTarget> load_targets(const std::filesystem::path& directory, images::Findings& findings);
+
 // The same places, to be captured before they are changed.
 std::vector<images::Volume> volumes_at(const std::vector<VolumeTarget>& targets);
 

@@ -110,10 +110,10 @@ struct Words {
     bool all_arguments = false, all_environment = false;  // could be read whole
 };
 
-Words read_words(Moment moment, const Process& process, images::Findings& findings) {
+Words read_words(images::MemoryWindow& memories, const Process& process) {
     Words words;
-    words.arguments = read_arguments(moment, process, words.all_arguments, findings);
-    words.environment = read_environment(moment, process, words.all_environment, findings);
+    words.arguments = read_arguments(memories, process, words.all_arguments);
+    words.environment = read_environment(memories, process, words.all_environment);
     return words;
 }
 
@@ -202,14 +202,20 @@ ProcessDiff diff_processes(Moment first, Moment second, const PidSet& reused) {
     const images::Checkpoint& a = first.checkpoint;
     const images::Checkpoint& b = second.checkpoint;
     ProcessDiff diff;
+    images::MemoryWindow memories_a(a, first.source, images::ExpectedStrings::both, diff.findings);
+    images::MemoryWindow memories_b(b, second.source, images::ExpectedStrings::both, diff.findings);
+    std::map<images::DumpPid, Words> old_words;
     for (const Process& before : a.processes) {
-        if (find_same(b, before.pid, reused) != nullptr) continue;
-        diff.changes.push_back(
-            make_change(before, ProcessFate::gone, read_words(first, before, diff.findings)));
+        Words words = read_words(memories_a, before);
+        if (find_same(b, before.pid, reused) != nullptr) {
+            old_words.emplace(before.pid, std::move(words));
+        } else {
+            diff.changes.push_back(make_change(before, ProcessFate::gone, std::move(words)));
+        }
     }
     for (const Process& after : b.processes) {
         const Process* before = find_same(a, after.pid, reused);
-        Words now = read_words(second, after, diff.findings);
+        Words now = read_words(memories_b, after);
         if (before == nullptr) {
             diff.changes.push_back(make_change(after, ProcessFate::added, std::move(now)));
             continue;
@@ -217,7 +223,7 @@ ProcessDiff diff_processes(Moment first, Moment second, const PidSet& reused) {
         // A zombie has lost the memory by which it could be told, but its pid is still its own.
         bool same = same_program(*before, after) || after.state == images::ProcessState::zombie;
         auto changes = compare_processes(*before, after);
-        compare_words(changes, read_words(first, *before, diff.findings), now);
+        compare_words(changes, old_words[before->pid], now);
         ProcessChange change =
             make_change(after, same ? ProcessFate::same : ProcessFate::execed, std::move(now));
         change.changes = std::move(changes);
