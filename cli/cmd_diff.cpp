@@ -21,6 +21,7 @@ const char* const k_diff_help = R"(Examples:
   cprewind diff web@3 web@now             with the running container as it is now
   cprewind diff web@1 web@2 --bytes       each byte of memory that differs, before and after
   cprewind diff web@1 web@2 --html d.html a page to look at: memory maps side by side
+  cprewind diff web@1 web@2 ps --unchanged  the whole tree, with what became of each process
   cprewind diff ./before ./after          two directories of CRIU images, or archives of them
 
 Usage: cprewind diff A B [PART] [options]
@@ -30,13 +31,14 @@ A and B are snapshots, paths, or CONTAINER@now: a snapshot is taken on the spot 
 stand where they stood), system (host name, mounts, the container's configuration), mem, files (of the writable layer).
 
   --stat         one line for each part
+  --unchanged    ps and fds: also what is the same; ps as a tree, with command lines and environments
   --pid PID      only this process
   --pages        memory: each range of pages that differs
   --bytes        memory: each byte that differs, before and after
   --strings[=N]  memory: strings of at least N characters (default 6) that came or went
   --html FILE    writes a self-contained page instead; FILE must not exist
 
-Exit status: 0 nothing differs, 1 something does, 2 trouble.)";
+Exit status: 0 nothing differs, 1 something does, 2 trouble, 3 nothing differs in what could be read, with findings.)";
 
 namespace {
 
@@ -95,20 +97,87 @@ void print_section(Output& output, const Part& part, const Section& section, Amo
     }
 }
 
+// Those that the other side has, so that they can be compared.
+engine::VolumeWish volumes_of(const Subject& subject) {
+    engine::VolumeWish wish;
+    for (const images::FileTree& tree : subject.trees) {
+        if (!tree.destination.empty()) wish.names.push_back(tree.destination);
+    }
+    wish.wanted = !wish.names.empty();
+    return wish;
+}
+
+std::pair<Subject, Subject> open_sides(MomentNow& now, const std::string& a, const std::string& b) {
+    if (MomentNow::is_now(a) && !MomentNow::is_now(b)) {
+        Subject after = now.open(b);
+        Subject before = now.open(a, volumes_of(after));
+        return {std::move(before), std::move(after)};
+    }
+    Subject before = now.open(a);
+    Subject after = now.open(b, volumes_of(before));
+    return {std::move(before), std::move(after)};
+}
+
 DiffRequest make_request(const Parsed& parsed, const Subject& a, const Subject& b, bool whole) {
     DiffRequest request{a, b, {}, whole, parsed.has("pages"), parsed.has("bytes"), 0};
+    request.reused = inspect::reused_pids(a.started, b.started);
+    request.renumbered = inspect::restored_between(a.started, b.started);
     if (parsed.has("pid")) request.pid = parsed.values["pid"].as<uint32_t>();
     if (parsed.has("strings")) request.strings = std::max<size_t>(parsed.values["strings"].as<size_t>(), 1);
+    request.unchanged = parsed.has("unchanged");
     check_pid(request);
     return request;
+}
+
+// What a side is: whose moment, when, how large.
+struct Side {
+    std::string container, id, image;
+    std::optional<base::WallTime> taken_at;
+    uint64_t memory_bytes = 0;
+};
+
+Side describe_side(const Subject& subject) {
+    Side side;
+    if (subject.record) {
+        const store::SnapshotInfo& info = subject.record->info;
+        side = {info.container_name, info.container_id, info.container_image, info.taken_at, 0};
+    } else if (subject.origin) {
+        const images::Origin& origin = *subject.origin;
+        side = {origin.container_name, origin.container_id, origin.container_image, origin.checkpointed, 0};
+    }
+    for (const std::string& name : subject.images->list()) {
+        if (!name.starts_with("pages-")) continue;
+        if (auto file = subject.images->open(name)) side.memory_bytes += file->size();
+    }
+    return side;
+}
+
+std::string side_line(const Output& output, const Subject& subject) {
+    Side side = describe_side(subject);
+    std::string line = output.paint(Colour::bold, escape(subject.name));
+    if (!side.container.empty()) line += fmt::format("  {} ({})", escape(side.container), escape(side.image));
+    if (side.taken_at) line += "  " + base::local_time(*side.taken_at);
+    return line + fmt::format("  {} of memory", base::human_bytes(side.memory_bytes));
+}
+
+Json side_json(const Subject& subject) {
+    Side side = describe_side(subject);
+    Json item;
+    put_bytes(item, "name", subject.name);
+    put_bytes(item, "container_name", side.container);
+    put_bytes(item, "container_id", side.id);
+    put_bytes(item, "container_image", side.image);
+    item["taken_at"] = side.taken_at ? Json(base::rfc3339(*side.taken_at)) : Json();
+    item["memory_bytes"] = side.memory_bytes;
+    return item;
 }
 
 }  // namespace
 
 int run_diff(Context& context, const std::vector<std::string>& arguments) {
     po::options_description options;
-    options.add_options()("stat", "")("pid", po::value<uint32_t>())("pages", "")("bytes", "")(
-        "strings", po::value<size_t>()->implicit_value(6))("html", po::value<std::string>());
+    options.add_options()("stat", "")("unchanged", "")("pid", po::value<uint32_t>())("pages", "")(
+        "bytes", "")("strings", po::value<size_t>()->implicit_value(6))("html", po::value<std::string>());
     Parsed parsed = parse_words(arguments, options, 2, 3, "A B");
     std::string only = parsed.words.size() > 2 ? parsed.words[2] : "";
     check_part(only);
@@ -120,8 +189,7 @@ int run_diff(Context& context, const std::vector<std::string>& arguments) {
     }
 
     MomentNow now(context);
-    Subject a = now.open(parsed.words[0]);
-    Subject b = now.open(parsed.words[1]);
+    auto [a, b] = open_sides(now, parsed.words[0], parsed.words[1]);
     if (only.empty() || only == "files") {
         add_file_digests(a);
         add_file_digests(b);
@@ -140,12 +208,13 @@ int run_diff(Context& context, const std::vector<std::string>& arguments) {
     Json document;
     document["a"] = a.name;
     document["b"] = b.name;
+    document["sides"] = Json::array({side_json(a), side_json(b)});
     bool same = true;
     std::string command =
         fmt::format("cprewind diff {} {}", escape(parsed.words[0]), escape(parsed.words[1]));
     if (!context.json) {
-        context.output.line(fmt::format("{} -> {}", context.output.paint(Colour::bold, escape(a.name)),
-                                        context.output.paint(Colour::bold, escape(b.name))));
+        for (const auto& [mark, side] : {std::pair("-", &a), std::pair("+", &b)})
+            context.output.line(fmt::format("{} {}", mark, side_line(context.output, *side)));
     }
     Amount amount = parsed.has("stat") ? Amount::headline : only.empty() ? Amount::summary : Amount::whole;
     for (const Part& part : k_parts) {
@@ -165,7 +234,8 @@ int run_diff(Context& context, const std::vector<std::string>& arguments) {
     } else {
         print_findings(context.output, findings);
     }
-    return same ? exit_done : exit_different;
+    if (!same) return exit_different;
+    return findings.empty() ? exit_done : exit_findings;
 }
 
 }  // namespace cprewind::cli

@@ -25,8 +25,9 @@ Verifies the snapshot, takes a safety snapshot of now, stops the container, puts
 differs), and starts it from the snapshot's memory: same container, same id, same network; a port that was published
 without a number may get another one, as at any start, and is named then. If anything fails, the container goes back to
 the very state from which the rewind began; if cprewind is killed, the next cprewind command on the container sees to
-that (cprewind recover). A rewind can be undone: rewind to the safety snapshot. Volumes and bind mounts are not touched.
-TCP connections to the outside are closed.
+that (cprewind recover). A rewind can be undone: rewind to the safety snapshot. Volumes and bind mounts that the snapshot
+holds (snap --volumes) are put back as well, others are not touched, and both are named. TCP connections to the outside
+are closed.
 
 When the container runs again, it is compared with the snapshot: processes, programs and command lines, a sample of
 memory, the writable layer. It runs on meanwhile, so what it has changed itself since is counted, not held against it.
@@ -34,6 +35,7 @@ memory, the writable layer. It runs on meanwhile, so what it has changed itself 
   --to SNAPSHOT   where to
   --dry-run       print the plan and change nothing (-v: every file)
   --no-safety     take no safety snapshot (a failed rewind still goes back)
+  --no-volumes    leave all volumes as they are
   --no-verify     do not compare afterwards
   --recreate      for a container that cannot be restored in place, because it was not created under cprewind's runtime:
                   a new container of the same name and configuration takes its place. The old one is kept as
@@ -46,7 +48,7 @@ Exit status: 0 done, 1 failed (the message says how the container stands), 2 usa
 int run_rewind(Context& context, const std::vector<std::string>& arguments) {
     po::options_description options;
     options.add_options()("to", po::value<std::string>())("no-safety", "")("via", po::value<std::string>())(
-        "dry-run", "")("no-verify", "")("recreate", "");
+        "dry-run", "")("no-volumes", "")("no-verify", "")("recreate", "");
     Parsed parsed = parse_words(arguments, options, 1, 1, "CONTAINER");
     const std::string& container = parsed.words.front();
     if (!parsed.has("to")) {
@@ -55,6 +57,7 @@ int run_rewind(Context& context, const std::vector<std::string>& arguments) {
     }
     engine::RewindRequest request;
     request.safety = !parsed.has("no-safety");
+    request.volumes = !parsed.has("no-volumes");
     request.via = parse_via(parsed.text("via"));
     request.verify = !parsed.has("no-verify");
     request.recreate = parsed.has("recreate");

@@ -8,6 +8,7 @@
 #include "cli/options.h"
 #include "cli/progress.h"
 #include "cli/record_view.h"
+#include "cli/volume_view.h"
 #include "engine/snap.h"
 #include "store/reference.h"
 
@@ -18,23 +19,28 @@ const char* const k_snap_help = R"(Examples:
   cprewind snap web -m "before upgrade"    with a note for `cprewind log`
   cprewind snap web --tag golden           then: cprewind rewind web --to golden
   cprewind snap web --stop                 kill the container once the snapshot is safe
+  cprewind snap web --volumes              with its volumes; --volumes=data,/srv: with these two
 
 Usage: cprewind snap CONTAINER… [options]
 
 A snapshot holds the memory of every process and the writable layer of one and the same moment. The container stands
 still while it is taken, for about as long as copying its memory takes, and runs on whatever happens to cprewind.
-Volumes and bind mounts are not part of it, nor are processes that docker exec started. A program that sleeps or waits
+Volumes are part of it when asked for, and bind mounts when named; processes that docker exec started never are. A program that sleeps or waits
 in the kernel at that moment may see the call interrupted (EINTR), as after a signal: CRIU cannot avoid that.
 
   -m, --message TEXT   a note
   --tag TAG            a name for the snapshot, may repeat (one container only)
   --stop               leave the container stopped
+  --volumes[=NAME,…]   with the content of its volumes, or of these volumes and bind mounts (by name, directory, or
+                       place in the container), in the same freeze. Others who write to them meanwhile are not stopped
   --via HOW            runtime: CRIU through the container's own runtime (fast); api: through Docker's experimental
                        checkpoint; auto (default): runtime where possible
 
 Exit status: 0 done, 1 failed (the container is as it was, nothing was stored), 2 usage, 3 done, with findings.)";
 
 namespace {
+
+using base::escape;
 
 void print_result(Output& output, const engine::SnapResult& result) {
     const store::SnapshotRecord& record = result.record;
@@ -53,7 +59,30 @@ void print_result(Output& output, const engine::SnapResult& result) {
         output.line(fmt::format("  without {} that docker exec started: a rewind ends them",
                                 base::counted(result.left_out, "process", "processes")));
     }
+    std::vector<std::string> left;
+    for (const engine::VolumeState& state : result.volumes) {
+        std::string title = escape(images::title_of(state.volume));
+        if (state.captured) {
+            output.line(fmt::format("  with {}: {}, {}", title, base::counted(state.files, "file"),
+                                    base::human_bytes(state.bytes)));
+        } else {
+            left.push_back(std::move(title));
+        }
+    }
+    if (!left.empty()) output.line("  without " + base::join(left, ", "));
     print_findings(output, result.findings);
+}
+
+Json volumes_json(const std::vector<engine::VolumeState>& states) {
+    Json list = Json::array();
+    for (const engine::VolumeState& state : states) {
+        Json item = volume_json(state.volume);
+        item["captured"] = state.captured;
+        item["files"] = state.captured ? Json(state.files) : Json();
+        item["bytes"] = state.captured ? Json(state.bytes) : Json();
+        list.push_back(std::move(item));
+    }
+    return list;
 }
 
 }  // namespace
@@ -61,12 +90,17 @@ void print_result(Output& output, const engine::SnapResult& result) {
 int run_snap(Context& context, const std::vector<std::string>& arguments) {
     po::options_description options;
     options.add_options()("message,m", po::value<std::string>())(
-        "tag", po::value<std::vector<std::string>>())("stop", "")("via", po::value<std::string>());
+        "tag", po::value<std::vector<std::string>>())("stop", "")("via", po::value<std::string>())(
+        "volumes", po::value<std::string>()->implicit_value(""));
     Parsed parsed = parse_words(arguments, options, 1, 1000, "CONTAINER");
     engine::SnapRequest request;
     request.message = parsed.text("message");
     request.stop = parsed.has("stop");
     request.via = parse_via(parsed.text("via"));
+    request.volumes.wanted = parsed.has("volumes");
+    for (std::string& name : base::split(parsed.text("volumes"), ',')) {
+        if (!name.empty()) request.volumes.names.push_back(std::move(name));
+    }
     if (parsed.has("tag")) request.tags = parsed.values["tag"].as<std::vector<std::string>>();
     if (!request.tags.empty() && parsed.words.size() > 1) {
         throw base::Error(base::ErrorKind::usage,
@@ -97,6 +131,7 @@ int run_snap(Context& context, const std::vector<std::string>& arguments) {
             item["via"] = result.via == engine::Via::api ? "api" : "runtime";
             item["staged_in_memory"] = result.staged_in_memory;
             item["left_out_processes"] = result.left_out;
+            item["volumes"] = volumes_json(result.volumes);
             item["recovered"] = result.recovered ? Json(*result.recovered) : Json();
             item["findings"] = findings_json(result.findings);
             list.push_back(std::move(item));

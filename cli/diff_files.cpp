@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -125,7 +126,7 @@ Json contents_json(const Contents& contents) {
     return {{"text", contents.text}, {"hunks", hunks}, {"byte_ranges", ranges}};
 }
 
-std::string layer_line(const inspect::LayerChange& change) {
+std::string layer_line(const inspect::LayerChange& change, const std::string& prefix) {
     std::vector<std::string> sides;
     if (change.type_changed) sides.emplace_back("type");
     if (change.content) sides.emplace_back("content");
@@ -135,40 +136,126 @@ std::string layer_line(const inspect::LayerChange& change) {
     if (change.size_before != change.size_after) {
         sizes = fmt::format(" {} -> {} bytes", change.size_before, change.size_after);
     }
-    std::string name = "/" + escape(change.path);
-    if (!change.renamed_from.empty()) name = fmt::format("/{} -> {}", escape(change.renamed_from), name);
+    std::string name = prefix + "/" + escape(change.path);
+    if (!change.renamed_from.empty())
+        name = fmt::format("{}/{} -> {}", prefix, escape(change.renamed_from), name);
     if (change.fate == inspect::LayerFate::added && !change.hard_link_to.empty()) {
-        name += fmt::format(" (hard link to /{})", escape(change.hard_link_to));
+        name += fmt::format(" (hard link to {}/{})", prefix, escape(change.hard_link_to));
     }
     return fmt::format("{:<7} {}{}{}{}", name_of(change.fate), name, change.is_whiteout ? " (deleted)" : "",
                        sides.empty() ? "" : ": " + base::join(sides, ", "), sizes);
 }
 
+// One tree of files as both sides have it.
+struct TreePair {
+    const images::LayerTree& a;
+    const images::LayerTree& b;
+    const images::ImageFile* data_a;
+    const images::ImageFile* data_b;
+    std::string name;    // of what holds the data, for findings
+    std::string prefix;  // of its paths: "", "volume data:"
+};
+
 // The content of a changed file, where both sides have one; null else.
-Json add_contents(Context& context, const DiffRequest& request, const inspect::LayerChange& change,
+Json add_contents(Context& context, const TreePair& trees, const inspect::LayerChange& change,
                   Section& section, images::Findings& findings) {
     const std::string& old_path = change.renamed_from.empty() ? change.path : change.renamed_from;
-    const auto* before = holder_of(*request.a.layer, find_entry(*request.a.layer, old_path));
-    const auto* after = holder_of(*request.b.layer, find_entry(*request.b.layer, change.path));
+    const auto* before = holder_of(trees.a, find_entry(trees.a, old_path));
+    const auto* after = holder_of(trees.b, find_entry(trees.b, change.path));
     if (!before || !after || before->type != images::FileType::regular ||
         after->type != images::FileType::regular) {
         return {};
     }
     try {
-        auto data_a = request.a.files->open(engine::k_layer_data),
-             data_b = request.b.files->open(engine::k_layer_data);
-        Contents contents = compare_contents(*before, data_a.get(), *after, data_b.get());
+        Contents contents = compare_contents(*before, trees.data_a, *after, trees.data_b);
         for (std::string& line : content_lines(context.output, contents, before->size, after->size)) {
             section.details.push_back(std::move(line));
         }
         return contents_json(contents);
     } catch (const base::Error& error) {
         images::add_finding(findings, {.kind = images::FindingKind::damaged,
-                                       .file = engine::k_layer_data,
+                                       .file = trees.name,
                                        .offset = {},
                                        .message = error.message()});
         return {};
     }
+}
+
+Json change_json(const inspect::LayerChange& change) {
+    Json item;
+    item["fate"] = name_of(change.fate);
+    put_bytes(item, "path", "/" + change.path);
+    item["type"] = change.is_whiteout ? "whiteout" : images::name_of(change.type);
+    item["content"] = change.content;
+    item["metadata"] = change.metadata;
+    put_bytes(item, "metadata_changes", change.details);
+    item["holes"] = change.holes;
+    item["type_changed"] = change.type_changed;
+    item["size_before"] = change.size_before;
+    item["size_after"] = change.size_after;
+    put_bytes(item, "renamed_from", change.renamed_from.empty() ? "" : "/" + change.renamed_from);
+    put_bytes(item, "hard_link_to", change.hard_link_to.empty() ? "" : "/" + change.hard_link_to);
+    return item;
+}
+
+// Compares one tree: adds its lines to `section`, fills `json`, and returns what a headline says.
+std::string compare_trees(Context& context, bool whole, const TreePair& trees, Section& section, Json& json,
+                          images::Findings& findings) {
+    inspect::LayerDiff diff = inspect::diff_layers(trees.a, trees.b);
+    section.same = section.same && diff.same();
+    Json list = Json::array();
+    uint64_t counts[4] = {};
+    for (const inspect::LayerChange& change : diff.changes) {
+        ++counts[static_cast<size_t>(change.fate)];
+        section.lines.push_back(layer_line(change, trees.prefix));
+        section.details.push_back(section.lines.back());
+        Json item = change_json(change);
+        item["contents"] =
+            whole && change.content ? add_contents(context, trees, change, section, findings) : Json();
+        list.push_back(std::move(item));
+    }
+    json["changes"] = std::move(list);
+    json["unchanged"] = diff.unchanged;
+    json["bytes_added"] = diff.bytes_added;
+    json["bytes_removed"] = diff.bytes_removed;
+    return fmt::format("{} added, {} removed, {} renamed, {} changed, {} unchanged", counts[0], counts[1],
+                       counts[3], counts[2], diff.unchanged);
+}
+
+const images::FileTree* find_tree(const Subject& subject, const std::string& title) {
+    for (const images::FileTree& tree : subject.trees) {
+        if (tree_title(tree) == title) return &tree;
+    }
+    return nullptr;
+}
+
+// Volumes and the like: each that both sides have. What one side did not capture is said, and no difference.
+Json compare_volumes(Context& context, const DiffRequest& request, Section& section,
+                     images::Findings& findings) {
+    std::set<std::string> titles;
+    for (const Subject* side : {&request.a, &request.b}) {
+        for (const images::FileTree& tree : side->trees) titles.insert(tree_title(tree));
+    }
+    Json list = Json::array();
+    for (const std::string& title : titles) {
+        const auto *before = find_tree(request.a, title), *after = find_tree(request.b, title);
+        Json item;
+        put_bytes(item, "name", title);
+        item["compared"] = before && after;
+        if (before && after) {
+            TreePair trees{before->tree,      after->tree, before->data.get(),
+                           after->data.get(), title,       escape(title) + ":"};
+            std::string counts = compare_trees(context, request.whole, trees, section, item, findings);
+            section.headline += fmt::format("; {}: {}", escape(title), counts);
+        } else {
+            item["changes"] = Json::array();
+            item["unchanged"] = item["bytes_added"] = item["bytes_removed"] = nullptr;
+            section.headline += fmt::format("; {} is in {} only, not compared", escape(title),
+                                            before ? request.a.name : request.b.name);
+        }
+        list.push_back(std::move(item));
+    }
+    return list;
 }
 
 }  // namespace
@@ -176,43 +263,23 @@ Json add_contents(Context& context, const DiffRequest& request, const inspect::L
 Section section_files(Context& context, const DiffRequest& request, images::Findings& findings) {
     const Subject &a = request.a, &b = request.b;
     Section section;
-    if (!a.layer || !b.layer) {
-        section.headline = fmt::format("not compared: {} has no writable layer", a.layer ? b.name : a.name);
-        return section;
-    }
-    inspect::LayerDiff diff = inspect::diff_layers(*a.layer, *b.layer);
-    section.same = diff.same();
     section.json = Json::object();
-    Json list = Json::array();
-    uint64_t counts[4] = {};
-    for (const inspect::LayerChange& change : diff.changes) {
-        ++counts[static_cast<size_t>(change.fate)];
-        section.lines.push_back(layer_line(change));
-        section.details.push_back(section.lines.back());
-        Json item;
-        item["fate"] = name_of(change.fate);
-        put_bytes(item, "path", "/" + change.path);
-        item["type"] = change.is_whiteout ? "whiteout" : images::name_of(change.type);
-        item["content"] = change.content;
-        item["metadata"] = change.metadata;
-        put_bytes(item, "metadata_changes", change.details);
-        item["holes"] = change.holes;
-        item["type_changed"] = change.type_changed;
-        item["size_before"] = change.size_before;
-        item["size_after"] = change.size_after;
-        put_bytes(item, "renamed_from", change.renamed_from.empty() ? "" : "/" + change.renamed_from);
-        put_bytes(item, "hard_link_to", change.hard_link_to.empty() ? "" : "/" + change.hard_link_to);
-        item["contents"] = request.whole && change.content
-                               ? add_contents(context, request, change, section, findings)
-                               : Json();
-        list.push_back(std::move(item));
+    if (a.layer && b.layer) {
+        auto data_a = a.files->open(engine::k_layer_data), data_b = b.files->open(engine::k_layer_data);
+        TreePair trees{*a.layer, *b.layer, data_a.get(), data_b.get(), engine::k_layer_data, ""};
+        section.headline = compare_trees(context, request.whole, trees, section, section.json, findings);
+    } else {
+        section.headline = fmt::format("not compared: {} has no writable layer", a.layer ? b.name : a.name);
     }
-    section.headline = fmt::format("{} added, {} removed, {} renamed, {} changed, {} unchanged", counts[0],
-                                   counts[1], counts[3], counts[2], diff.unchanged);
-    section.json["changes"] = std::move(list);
-    section.json["unchanged"] = diff.unchanged;
-    section.json["bytes_added"] = diff.bytes_added;
-    section.json["bytes_removed"] = diff.bytes_removed;
+    Json volumes = compare_volumes(context, request, section, findings);
+    if (section.json.empty() && volumes.empty()) {
+        section.json = nullptr;
+    } else {
+        for (const char* key : {"changes", "unchanged", "bytes_added", "bytes_removed"}) {
+            if (!section.json.contains(key)) section.json[key] = nullptr;
+        }
+        section.json["volumes"] = std::move(volumes);
+    }
     return section;
 }
 

@@ -195,6 +195,8 @@ bool write_diff_html(Context& context, const DiffRequest& request, const std::fi
     bool same = true;
     Json summary = Json::array(), parts = Json::array();
     DiffRequest whole{request.a, request.b, request.pid, true, false, false, 0};
+    whole.reused = request.reused;
+    whole.renumbered = request.renumbered;
     auto take = [&](const char* title, Section (*compare)(Context&, const DiffRequest&, images::Findings&)) {
         Section section = compare(context, whole, findings);
         same = same && section.same;
@@ -215,9 +217,10 @@ bool write_diff_html(Context& context, const DiffRequest& request, const std::fi
     data["parts"] = std::move(parts);
 
     Canvas canvas;
-    if (inspect::unlike(request.a.checkpoint, request.b.checkpoint).empty()) {
+    if (inspect::unlike(request.a.moment(), request.b.moment()).empty()) {
         Progress progress(!context.json);
         inspect::MemoryDiffOptions options;
+        options.reused = request.reused;
         if (request.pid) options.pid = images::DumpPid{*request.pid};
         options.visit = [&](const inspect::PagePair& page) { canvas.add(page); };
         options.progress = [&](uint64_t done, uint64_t total) { progress.show("drawing", done, total); };

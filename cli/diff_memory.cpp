@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/text.h"
 #include "cli/json_text.h"
@@ -114,15 +115,22 @@ Json owner_json(images::DumpPid pid, std::optional<uint64_t> object) {
     return item;
 }
 
-// "00 01 02 …  |...|" of up to sixteen bytes; an absent side is all zero.
-std::string hex_row(std::span<const std::byte> page, uint64_t offset, size_t size) {
-    std::string hex, text;
+// "    - 7f0012345670  00 01 02 …  |...|" of up to sixteen bytes; an absent side is all zero. There may be millions of
+// them, so no formatting library.
+std::string hex_row(char mark, uint64_t address, std::span<const std::byte> page, uint64_t offset,
+                    size_t size) {
+    static constexpr char k_digits[] = "0123456789abcdef";
+    std::string line = fmt::format("    {} {:012x}  ", mark, address + offset);
+    size_t hex = line.size(), text = hex + 3 * size + 2;
+    line.resize(text + size + 1, ' ');
+    line[text - 1] = line[text + size] = '|';
     for (size_t i = 0; i < size; ++i) {
         unsigned value = page.empty() ? 0 : static_cast<unsigned char>(page[offset + i]);
-        hex += fmt::format("{:02x} ", value);
-        text += value >= 0x20 && value < 0x7f ? static_cast<char>(value) : '.';
+        line[hex + 3 * i] = k_digits[value >> 4];
+        line[hex + 3 * i + 1] = k_digits[value & 15];
+        line[text + i] = value >= 0x20 && value < 0x7f ? static_cast<char>(value) : '.';
     }
-    return fmt::format("{} |{}|", hex, text);
+    return line;
 }
 
 // Shows pages as they come: text at once, JSON in a list that is capped, because it is one document.
@@ -200,6 +208,10 @@ class PageDetails {
     // Ranges of differing bytes, less than sixteen apart joined; text shows them in whole rows.
     void rows(const inspect::PagePair& page) {
         constexpr uint64_t k_row = 16;
+        auto same_row = [&](uint64_t row, size_t size) {
+            return !page.before.empty() && !page.after.empty() &&
+                   std::memcmp(page.before.data() + row, page.after.data() + row, size) == 0;
+        };
         auto differs = [&](uint64_t i) {
             std::byte before = page.before.empty() ? std::byte{0} : page.before[i];
             std::byte after = page.after.empty() ? std::byte{0} : page.after[i];
@@ -229,15 +241,12 @@ class PageDetails {
         for (uint64_t row = 0; row < page.bytes; row += k_row) {
             size_t size = static_cast<size_t>(std::min(k_row, page.bytes - row));
             bool any = false;
+            if (same_row(row, size)) continue;
             for (uint64_t i = row; i < row + size; ++i) any = any || differs(i);
             if (!any) continue;
-            const Output& output = context_.output;
-            context_.output.line(output.paint(
-                Colour::red,
-                fmt::format("    - {:012x}  {}", page.address + row, hex_row(page.before, row, size))));
-            context_.output.line(output.paint(
-                Colour::green,
-                fmt::format("    + {:012x}  {}", page.address + row, hex_row(page.after, row, size))));
+            Output& output = context_.output;
+            output.line(output.paint(Colour::red, hex_row('-', page.address, page.before, row, size)));
+            output.line(output.paint(Colour::green, hex_row('+', page.address, page.after, row, size)));
         }
     }
 
@@ -281,7 +290,7 @@ void show_strings(Context& context, const std::vector<inspect::OwnerStrings>& ow
 }  // namespace
 
 Section section_memory(Context& context, const DiffRequest& request, images::Findings& findings) {
-    std::string refusal = inspect::unlike(request.a.checkpoint, request.b.checkpoint);
+    std::string refusal = inspect::unlike(request.a.moment(), request.b.moment());
     if (!refusal.empty()) {
         images::add_finding(findings, {.kind = images::FindingKind::unverified,
                                        .file = {},
@@ -293,6 +302,7 @@ Section section_memory(Context& context, const DiffRequest& request, images::Fin
     PageDetails details(context, request);
     inspect::StringDiff strings(request.strings);
     inspect::MemoryDiffOptions options;
+    options.reused = request.reused;
     if (request.pid) options.pid = images::DumpPid{*request.pid};
     options.progress = [&](uint64_t done, uint64_t total) { progress.show("comparing", done, total); };
     if (request.pages || request.bytes || request.strings > 0) {

@@ -3,6 +3,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <map>
+
 #include "base/text.h"
 #include "cli/json_text.h"
 #include "engine/snapshot_files.h"
@@ -62,70 +65,143 @@ const char* name_of(inspect::FdFate fate) {
 
 }  // namespace
 
-Section section_ps(Context&, const DiffRequest& request, images::Findings& findings) {
-    inspect::ProcessDiff diff = inspect::diff_processes(request.a.moment(), request.b.moment());
-    for (images::Finding& finding : diff.findings) images::add_finding(findings, std::move(finding));
-    if (request.pid) {
-        std::erase_if(diff.changes,
-                      [&](const inspect::ProcessChange& change) { return change.pid.value != *request.pid; });
+namespace {
+
+Json process_json(const inspect::ProcessChange& change, const char* fate) {
+    Json item;
+    item["fate"] = fate;
+    item["pid"] = change.pid.value;
+    item["ppid"] = change.ppid.value;
+    put_bytes(item, "comm", change.comm);
+    put_bytes(item, "executable", change.executable);
+    put_bytes(item, "arguments", change.arguments);
+    put_bytes(item, "environment", change.environment);
+    item["changes"] = changes_json(change.changes);
+    return item;
+}
+
+std::string process_line(const inspect::ProcessChange& change, const char* fate, const std::string& indent) {
+    std::string line = fmt::format("{:<7} {}{} {}", fate, indent, change.pid.value, escape(change.comm));
+    bool told = change.fate == inspect::ProcessFate::added || change.fate == inspect::ProcessFate::gone ||
+                change.changes.empty();
+    if (told && !change.arguments.empty()) line += ": " + escape(base::join(change.arguments, " "));
+    if (!change.changes.empty()) line += ": " + describe(change.changes);
+    return line;
+}
+
+// All processes of the later side as the tree that they are, with what became of each, and those that are gone.
+std::vector<std::string> process_tree(const inspect::ProcessDiff& diff, const images::Checkpoint& later) {
+    std::map<images::DumpPid, std::pair<const inspect::ProcessChange*, const char*>> there;
+    for (const inspect::ProcessChange& change : diff.same_ones) there[change.pid] = {&change, "same"};
+    for (const inspect::ProcessChange& change : diff.changes) {
+        if (change.fate != inspect::ProcessFate::gone) there[change.pid] = {&change, name_of(change.fate)};
     }
+    std::vector<std::string> lines;
+    auto add = [&](const inspect::ProcessChange& change, const char* fate, const std::string& indent) {
+        lines.push_back(process_line(change, fate, indent));
+        for (const std::string& variable : change.environment)
+            lines.push_back(fmt::format("{:<7} {}  {}", "", indent, escape(variable)));
+    };
+    constexpr size_t k_deepest = 40;
+    std::map<images::DumpPid, size_t> depths;
+    for (const images::Process& process : later.processes) {
+        auto parent = depths.find(process.ppid);
+        size_t depth = parent == depths.end() ? 0 : parent->second + 1;
+        depths[process.pid] = depth;
+        auto found = there.find(process.pid);
+        if (found == there.end()) continue;
+        add(*found->second.first, found->second.second, std::string(2 * std::min(depth, k_deepest), ' '));
+    }
+    for (const inspect::ProcessChange& change : diff.changes) {
+        if (change.fate == inspect::ProcessFate::gone) add(change, "gone", "");
+    }
+    return lines;
+}
+
+std::string fd_line(const inspect::FdChange& change, const char* fate) {
+    return fmt::format("{:<7} {} {} fd {} {} {}{}{}", fate, change.pid.value, escape(change.comm), change.fd,
+                       images::name_of(change.kind), escape(change.target),
+                       change.changes.empty() ? "" : ": ", describe(change.changes));
+}
+
+Json fd_json(const inspect::FdChange& change, const char* fate) {
+    Json item;
+    item["fate"] = fate;
+    item["pid"] = change.pid.value;
+    put_bytes(item, "comm", change.comm);
+    item["fd"] = change.fd;
+    item["kind"] = images::name_of(change.kind);
+    put_bytes(item, "target", change.target);
+    item["changes"] = changes_json(change.changes);
+    return item;
+}
+
+template <typename Change>
+void keep_process(std::vector<Change>& changes, const DiffRequest& request) {
+    if (!request.pid) return;
+    std::erase_if(changes, [&](const Change& change) { return change.pid.value != *request.pid; });
+}
+
+}  // namespace
+
+Section section_ps(Context&, const DiffRequest& request, images::Findings& findings) {
+    inspect::ProcessDiff diff =
+        inspect::diff_processes(request.a.moment(), request.b.moment(), request.reused);
+    for (images::Finding& finding : diff.findings) images::add_finding(findings, std::move(finding));
+    keep_process(diff.changes, request);
+    keep_process(diff.same_ones, request);
     Section section{diff.same(), {}, {}, {}, Json::object()};
-    Json list = Json::array();
+    Json list = Json::array(), same = Json::array();
     uint64_t counts[4] = {};
     for (const inspect::ProcessChange& change : diff.changes) {
         ++counts[static_cast<size_t>(change.fate)];
-        section.lines.push_back(fmt::format("{:<7} {} {}{}{}", name_of(change.fate), change.pid.value,
-                                            escape(change.comm), change.changes.empty() ? "" : ": ",
-                                            describe(change.changes)));
-        Json item;
-        item["fate"] = name_of(change.fate);
-        item["pid"] = change.pid.value;
-        put_bytes(item, "comm", change.comm);
-        put_bytes(item, "executable", change.executable);
-        item["changes"] = changes_json(change.changes);
-        list.push_back(std::move(item));
+        section.lines.push_back(process_line(change, name_of(change.fate), ""));
+        list.push_back(process_json(change, name_of(change.fate)));
+    }
+    if (request.unchanged) {
+        for (const inspect::ProcessChange& change : diff.same_ones)
+            same.push_back(process_json(change, "same"));
+        section.lines = process_tree(diff, request.b.checkpoint);
     }
     section.headline = fmt::format("{} added, {} gone, {} replaced by exec, {} changed, {} unchanged",
                                    counts[1], counts[2], counts[3], counts[0], diff.unchanged);
     section.json["changes"] = std::move(list);
     section.json["unchanged"] = diff.unchanged;
+    section.json["same"] = request.unchanged ? std::move(same) : Json();
     return section;
 }
 
-Section section_fds(Context&, const DiffRequest& request, images::Findings&) {
-    inspect::FdDiff diff = inspect::diff_fds(request.a.checkpoint, request.b.checkpoint);
-    if (request.pid) {
-        std::erase_if(diff.changes,
-                      [&](const inspect::FdChange& change) { return change.pid.value != *request.pid; });
-    }
+Section section_fds(Context&, const DiffRequest& request, images::Findings& findings) {
+    inspect::FdDiff diff =
+        inspect::diff_fds(request.a.moment(), request.b.moment(), request.reused, request.renumbered);
+    for (images::Finding& finding : diff.findings) images::add_finding(findings, std::move(finding));
+    keep_process(diff.changes, request);
+    keep_process(diff.same_ones, request);
     Section section{diff.same(), {}, {}, {}, Json::object()};
-    Json list = Json::array();
+    Json list = Json::array(), same = Json::array();
     uint64_t counts[3] = {};
     for (const inspect::FdChange& change : diff.changes) {
         ++counts[static_cast<size_t>(change.fate)];
-        section.lines.push_back(fmt::format("{:<7} {} {} fd {} {} {}{}{}", name_of(change.fate),
-                                            change.pid.value, escape(change.comm), change.fd,
-                                            images::name_of(change.kind), escape(change.target),
-                                            change.changes.empty() ? "" : ": ", describe(change.changes)));
-        Json item;
-        item["fate"] = name_of(change.fate);
-        item["pid"] = change.pid.value;
-        put_bytes(item, "comm", change.comm);
-        item["fd"] = change.fd;
-        item["kind"] = images::name_of(change.kind);
-        put_bytes(item, "target", change.target);
-        item["changes"] = changes_json(change.changes);
-        list.push_back(std::move(item));
+        section.lines.push_back(fd_line(change, name_of(change.fate)));
+        list.push_back(fd_json(change, name_of(change.fate)));
+    }
+    if (request.unchanged) {
+        for (const inspect::FdChange& change : diff.same_ones) {
+            section.lines.push_back(fd_line(change, "same"));
+            same.push_back(fd_json(change, "same"));
+        }
     }
     section.headline = fmt::format("{} opened, {} closed, {} changed, {} unchanged", counts[0], counts[1],
                                    counts[2], diff.unchanged);
     section.json["changes"] = std::move(list);
     section.json["unchanged"] = diff.unchanged;
+    section.json["same"] = request.unchanged ? std::move(same) : Json();
     return section;
 }
 
 Section section_threads(Context&, const DiffRequest& request, images::Findings&) {
-    inspect::ThreadDiff diff = inspect::diff_threads(request.a.checkpoint, request.b.checkpoint);
+    inspect::ThreadDiff diff =
+        inspect::diff_threads(request.a.checkpoint, request.b.checkpoint, request.reused);
     Section section{true, {}, {}, {}, Json::object()};  // standing still is no difference
     Json list = Json::array();
     for (const inspect::StillThread& thread : diff.still) {
@@ -152,8 +228,8 @@ Section section_system(Context&, const DiffRequest& request, images::Findings& f
         return images::read_whole(*subject.files, engine::k_container_file);
     };
     auto before = description(request.a), after = description(request.b);
-    inspect::SystemDiff diff =
-        inspect::diff_system(request.a.checkpoint, request.b.checkpoint, before.get(), after.get());
+    inspect::SystemDiff diff = inspect::diff_system(request.a.moment(), request.b.moment(), before.get(),
+                                                    after.get(), request.reused);
     for (images::Finding& finding : diff.findings) images::add_finding(findings, std::move(finding));
     Section section{diff.same(), {}, {}, {}, Json::object()};
     for (const inspect::FieldChange& change : diff.changes) section.lines.push_back(describe({change}));

@@ -19,6 +19,9 @@ struct DiffRequest {
     bool pages = false;           // memory: each range of pages that differs
     bool bytes = false;           // memory: each byte that differs, before and after
     size_t strings = 0;           // memory: strings of at least so many characters that came or went; 0: none
+    bool renumbered = false;      // a restore lies between the two
+    bool unchanged = false;       // processes and fds: also what is the same
+    inspect::PidSet reused = {};  // pids that are other processes on the later side
 };
 
 struct Section {

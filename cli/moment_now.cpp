@@ -9,11 +9,16 @@
 
 namespace cprewind::cli {
 
-Subject MomentNow::open(const std::string& reference) {
-    constexpr std::string_view k_now = "@now";
-    if (!reference.ends_with(k_now) || reference.find('/') != std::string::npos) {
-        return open_subject(context_, reference);
-    }
+namespace {
+constexpr std::string_view k_now = "@now";
+}
+
+bool MomentNow::is_now(const std::string& reference) {
+    return reference.ends_with(k_now) && reference.find('/') == std::string::npos;
+}
+
+Subject MomentNow::open(const std::string& reference, const engine::VolumeWish& volumes) {
+    if (!is_now(reference)) return open_subject(context_, reference);
     // A dump that memory cannot hold goes beside the repository, or where temporary files go when there is none.
     std::error_code ignored;
     namespace fs = std::filesystem;
@@ -23,7 +28,7 @@ Subject MomentNow::open(const std::string& reference) {
     engine::DockerClient docker;
     Progress progress(!context_.json);
     std::string container = reference.substr(0, reference.size() - k_now.size());
-    taken_.push_back(engine::look(docker, container, fallback, progress.report()));
+    taken_.push_back(engine::look(docker, container, fallback, volumes, progress.report()));
     progress.clear();
     const engine::FrozenMoment& moment = taken_.back();
     Subject subject;

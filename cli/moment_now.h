@@ -15,7 +15,9 @@ namespace cprewind::cli {
 class MomentNow {
  public:
     explicit MomentNow(Context& context) : context_(context) {}
-    Subject open(const std::string& reference);
+    static bool is_now(const std::string& reference);
+    // `volumes`: what to capture of a present, for its comparison with a past.
+    Subject open(const std::string& reference, const engine::VolumeWish& volumes = {});
 
  private:
     Context& context_;

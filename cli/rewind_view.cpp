@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "cli/json_text.h"
 #include "cli/record_view.h"
+#include "cli/volume_view.h"
 
 namespace cprewind::cli {
 namespace {
@@ -83,6 +84,25 @@ Json connection_json(const engine::Connection& connection) {
     return item;
 }
 
+Json volumes_json(const std::vector<engine::VolumeChange>& changes) {
+    Json list = Json::array();
+    for (const engine::VolumeChange& change : changes) {
+        Json item = volume_json(change.volume);
+        item["captured"] = change.captured;
+        item["files_changed"] = change.changes.size();
+        list.push_back(std::move(item));
+    }
+    return list;
+}
+
+void print_volumes(Output& output, const std::vector<engine::VolumeChange>& changes) {
+    for (const engine::VolumeChange& change : changes) {
+        output.line(fmt::format("  {} at {}: {}", escape(images::title_of(change.volume)),
+                                escape(change.volume.destination),
+                                change.captured ? change_summary(change.changes) : "left as it is"));
+    }
+}
+
 std::string check_sentence(const engine::RunningCheck& check) {
     std::vector<std::string> since;
     if (check.ended > 0)
@@ -129,6 +149,7 @@ void print_plan(Output& output, const std::string& container, const engine::Rewi
     list(plan.files.size(), change_summary(plan.files), [&](size_t i) {
         return fmt::format("{:<8}  /{}", kind_name(plan.files[i].kind), escape(plan.files[i].path));
     });
+    print_volumes(output, plan.volumes);
     auto connection_line = [](const engine::Connection& connection) {
         return fmt::format(
             "{} -> {} {}{}", connection.local, connection.remote, connection.state,
@@ -180,6 +201,7 @@ Json plan_json(const engine::RewindPlan& plan) {
         document["files"].push_back(item);
     }
     document["files_changed"] = plan.files.size();
+    document["volumes"] = volumes_json(plan.volumes);
     document["written_bytes"] = bytes;
     document["connections_closing"] = Json::array();
     for (const engine::Connection& c : plan.closing)
@@ -198,6 +220,11 @@ void print_rewind(Output& output, const std::string& container, const engine::Re
                     base::local_time(result.target.info.taken_at), base::human_duration(result.down)));
     output.line(fmt::format("  {} running; {}", base::counted(result.processes, "process", "processes"),
                             change_summary(result.layer_changes)));
+    print_volumes(output, result.volumes);
+    if (!result.other_users.empty()) {
+        output.line(fmt::format("  a volume put back is also mounted in {}, which saw it change",
+                                escape(base::join(result.other_users, ", "))));
+    }
     if (result.check.done) output.line("  " + check_sentence(result.check));
     if (result.recreated) output.line("  it is a new container of the same name and configuration");
     if (!result.backup_name.empty()) {
@@ -225,6 +252,8 @@ Json rewind_json(const engine::RewindResult& result) {
     document["via"] = result.via == engine::Via::api ? "api" : "runtime";
     document["processes"] = result.processes;
     document["files_changed"] = result.layer_changes.size();
+    document["volumes"] = volumes_json(result.volumes);
+    document["volumes_also_used_by"] = result.other_users;
     document["new_ports"] = result.new_ports.empty() ? Json() : Json(result.new_ports);
     document["connections_closed"] = result.connections_closed;
     document["prepared_ms"] = milliseconds(result.prepared);

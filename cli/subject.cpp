@@ -10,6 +10,7 @@
 #include "engine/snapshot_files.h"
 #include "images/decoded_file.h"
 #include "images/open_source.h"
+#include "images/volumes.h"
 
 namespace cprewind::cli {
 namespace {
@@ -84,6 +85,21 @@ Subject open_snapshot(const Context& context, const std::string& reference) {
     return subject;
 }
 
+inspect::StartTimes read_start_times(const images::ImageSource& files) {
+    inspect::StartTimes times;
+    auto text = images::read_whole(files, engine::k_engine_file);
+    auto facts = text ? nlohmann::json::parse(*text, nullptr, false) : nlohmann::json();
+    if (!facts.is_object() || !facts.contains(engine::k_started_field)) return times;
+    const nlohmann::json& started = facts[engine::k_started_field];
+    if (!started.is_object()) return times;
+    for (const auto& [pid, time] : started.items()) {
+        auto number = base::parse_number(pid);
+        if (number && *number <= UINT32_MAX && time.is_number_unsigned())
+            times[images::DumpPid{static_cast<uint32_t>(*number)}] = time.get<uint64_t>();
+    }
+    return times;
+}
+
 }  // namespace
 
 std::unique_ptr<store::Repository> open_for_reading(const Context& context) {
@@ -99,7 +115,17 @@ Subject open_subject(const Context& context, const std::string& reference) {
 void add_file_digests(Subject& subject) {
     auto data = subject.layer ? subject.files->open(engine::k_layer_data) : nullptr;
     if (data) images::add_digests(*subject.layer, *data);
-    for (images::FileTree& tree : subject.trees) images::add_digests(tree.tree, *tree.data);
+    for (images::FileTree& tree : subject.trees) {
+        if (tree.data) images::add_digests(tree.tree, *tree.data);
+    }
+}
+
+std::string tree_title(const images::FileTree& tree) {
+    constexpr std::string_view k_directory = "volumes/", k_tar = ".tar";
+    if (tree.name == "devshm-checkpoint.tar") return "/dev/shm";
+    if (!tree.name.starts_with(k_directory) || !tree.name.ends_with(k_tar)) return tree.name;
+    return "volume " +
+           tree.name.substr(k_directory.size(), tree.name.size() - k_directory.size() - k_tar.size());
 }
 
 void load_subject(Subject& subject) {
@@ -107,6 +133,11 @@ void load_subject(Subject& subject) {
     subject.checkpoint = images::load_checkpoint(*subject.images);
     for (images::Finding& finding : of_container)
         images::add_finding(subject.checkpoint.findings, std::move(finding));
+    subject.started = read_start_times(*subject.files);
+    for (images::StoredVolume& volume : images::load_volumes(*subject.files, subject.checkpoint.findings)) {
+        subject.trees.push_back({images::title_of(volume.volume), std::move(volume.tree),
+                                 std::move(volume.data), volume.volume.destination});
+    }
     if (subject.layer) return;
     auto tree = images::read_whole(*subject.files, engine::k_layer_tree);
     auto data = subject.files->open(engine::k_layer_data);

@@ -10,6 +10,7 @@
 #include "images/checkpoint.h"
 #include "images/layer.h"
 #include "images/open_source.h"
+#include "inspect/identity.h"
 #include "inspect/moment.h"
 #include "store/repository.h"
 
@@ -25,7 +26,10 @@ struct Subject {
     std::optional<images::LayerTree> layer;  // data: in `files`, under engine::k_layer_data
     // Of archives and of what was imported; the engine is unknown when nothing tells it.
     std::optional<images::Origin> origin;
-    std::vector<images::FileTree> trees;  // volumes and /dev/shm that an archive has
+    // Volumes that a snapshot has, volumes and /dev/shm that an archive has.
+    std::vector<images::FileTree> trees;
+
+    inspect::StartTimes started;  // of its processes; empty when nobody noted them
 
     inspect::Moment moment() const { return {checkpoint, *images}; }
 };
@@ -35,6 +39,9 @@ Subject open_subject(const Context& context, const std::string& reference);
 
 // Fills in the rest from `files` and `images`; findings that `checkpoint` has already come first.
 void load_subject(Subject& subject);
+
+// What a person calls it, and what is the same for two moments: "volume data", "/dev/shm".
+std::string tree_title(const images::FileTree& tree);
 
 // Archives have no digests of their files; this reads them for those who show or compare content.
 void add_file_digests(Subject& subject);

@@ -253,6 +253,7 @@ void show_files(Context& context, const ViewRequest& request, Json& document, im
         for (const images::FileTree& tree : subject.trees) {
             Json item;
             put_bytes(item, "name", tree.name);
+            put_bytes(item, "destination", tree.destination);
             item["files"] = tree_json(tree.tree);
             trees.push_back(std::move(item));
         }
@@ -266,7 +267,8 @@ void show_files(Context& context, const ViewRequest& request, Json& document, im
     }
     for (const images::FileTree& tree : subject.trees) {
         context.output.line();
-        context.output.line(context.output.paint(Colour::bold, escape(tree.name)));
+        context.output.line(context.output.paint(Colour::bold, escape(tree.name)) +
+                            (tree.destination.empty() ? "" : " at " + escape(tree.destination)));
         print_tree(context.output, tree.tree);
     }
 }

@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "engine/journal.h"
 #include "engine/resume.h"
+#include "engine/start_times.h"
 
 namespace cprewind::engine {
 namespace {
@@ -172,7 +173,8 @@ FrozenMoment take_moment(DockerClient& docker, const Container& container, const
     }
     moment.layer_directory = *layer;
 
-    uint64_t expected = estimate_dump_bytes(processes) + k_dump_overhead;
+    uint64_t expected =
+        estimate_dump_bytes(processes) + k_dump_overhead + estimate_volume_bytes(request.volumes);
     StagingPlace place = choose_staging(expected, request.fallback_staging);
     if (place.free_bytes < expected) {
         throw Error(ErrorKind::io,
@@ -185,16 +187,21 @@ FrozenMoment take_moment(DockerClient& docker, const Container& container, const
     moment.staging = std::make_unique<Staging>(place);
     moment.layer = std::make_unique<LayerCapture>(moment.layer_directory,
                                                   moment.staging->path() / "layer.data", request.before);
+    moment.volumes = std::make_unique<VolumesCapture>(request.volumes, moment.staging->path());
     // While it still runs: copy the layer, so that only what changes from here on is left for the freeze.
     moment.layer->pass();
+    moment.volumes->pass();
 
     auto freeze = std::make_unique<Freeze>(docker, container, std::vector<int>{request.lock.hold_fd()});
     moment.taken_at = std::chrono::system_clock::now();
     dump(docker, container, moment.method, moment.images(), moment.work(),
          {freeze->hold_fd(), moment.staging->hold_fd(), request.lock.hold_fd()});
     moment.layer->pass();
+    moment.volumes->pass();
     moment.log_size = log_size_of(container);
-    moment.processes = processes_of(container).size();
+    processes = processes_of(container);
+    moment.processes = processes.size();
+    moment.started = start_times_inside(processes, container.init_pid);
     if (keep_frozen != nullptr) {
         *keep_frozen = std::move(freeze);
     } else {

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -16,18 +17,21 @@
 #include "engine/guard.h"
 #include "engine/layer_io.h"
 #include "engine/staging.h"
+#include "engine/volumes.h"
 
 namespace cprewind::engine {
 
 // Everything of one moment, lying in a staging directory.
 struct FrozenMoment {
-    std::unique_ptr<Staging> staging;  // images/, work/, layer.data
+    std::unique_ptr<Staging> staging;  // images/, work/, layer.data, volumes/
     bool staged_in_memory = false;
     DumpMethod method;
     std::filesystem::path layer_directory;
     std::unique_ptr<LayerCapture> layer;
-    uint64_t log_size = 0;   // of the container's log file
-    uint64_t processes = 0;  // in the container's control group while it stood still
+    std::unique_ptr<VolumesCapture> volumes;  // of the request
+    uint64_t log_size = 0;                    // of the container's log file
+    std::map<uint32_t, uint64_t> started;     // of its processes, by pid inside (start_times.h)
+    uint64_t processes = 0;                   // in the container's control group while it stood still
     base::WallTime taken_at{};
     std::chrono::nanoseconds stall{};  // zero while the container is still frozen
 
@@ -69,6 +73,7 @@ struct FreezeRequest {
     std::filesystem::path fallback_staging;  // on disk, for what memory cannot hold
     const ContainerLock& lock;               // of this container: nobody else touches it meanwhile
     std::shared_ptr<const LayerBefore> before = nullptr;  // what need not be read again
+    std::vector<images::Volume> volumes = {};              // captured with it
 };
 
 // Takes the moment. With `keep_frozen` the container stays frozen and the holder of that is put there, else

@@ -8,16 +8,23 @@
 namespace cprewind::engine {
 
 FrozenMoment look(DockerClient& docker, const std::string& name,
-                  const std::filesystem::path& fallback_staging, const Report& report) {
+                  const std::filesystem::path& fallback_staging, const VolumeWish& volumes,
+                  const Report& report) {
     ContainerLock lock(find_container(docker, name).id,
                        [&] { report("waiting for another cprewind", 0, 0); });
     recover_container(docker, lock, find_container(docker, name).id, fallback_staging.parent_path(), report);
     Container container = find_container(docker, name);
     report("freezing", 0, 0);
-    FrozenMoment moment = take_moment(docker, container, {Via::automatic, fallback_staging, lock});
+    FrozenMoment moment = take_moment(
+        docker, container,
+        {Via::automatic, fallback_staging, lock, choose_volumes(container, volumes, {docker_root(docker)})});
     moment.layer->finish();
+    moment.volumes->finish();
+    moment.volumes->write_trees();
     base::replace_file(moment.staging->path() / k_layer_tree, images::encode_layer(moment.layer->tree()));
     base::replace_file(moment.staging->path() / k_container_file, container.raw.dump());
+    base::replace_file(moment.staging->path() / k_engine_file,
+                       nlohmann::json{{k_started_field, started_json(moment)}}.dump());
     return moment;
 }
 

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "engine/snapshot_files.h"
+#include "images/directory_source.h"
 #include "images/image_source.h"
 #include "store/extract.h"
 
@@ -45,6 +46,9 @@ ReadyMoment materialise(const store::Repository& repository, const store::Snapsh
             write_out(*file, moment.images / base_name, progress);
         } else if (name == k_layer_data) {
             write_out(*file, moment.layer_data, progress);
+        } else if (images::is_volume_data(name)) {
+            fs::create_directories((directory / name).parent_path());
+            write_out(*file, directory / name, progress);
         } else {
             // Not needed for a restore; but a snapshot that is damaged anywhere is not put back.
             images::read_whole(*source, name);
@@ -58,6 +62,10 @@ ReadyMoment materialise(const store::Repository& repository, const store::Snapsh
     if (!tree || !data || !facts) throw_incomplete(record, "it holds no writable layer");
     images::Findings findings;
     moment.layer = images::parse_layer(*tree, data->size(), findings);
+    if (!findings.empty()) throw_incomplete(record, findings.front().message);
+    images::DirectorySource staged(directory);
+    moment.volumes = images::load_volumes(*source, findings);
+    for (images::StoredVolume& volume : moment.volumes) volume.data = staged.open(volume.data_name);
     if (!findings.empty()) throw_incomplete(record, findings.front().message);
     moment.engine_facts = nlohmann::json::parse(*facts, nullptr, false);
     if (!moment.engine_facts.is_object()) throw_incomplete(record, "its engine.json is not a JSON object");

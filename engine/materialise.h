@@ -10,6 +10,7 @@
 #include "engine/snap.h"
 #include "images/checkpoint.h"
 #include "images/layer.h"
+#include "images/volumes.h"
 #include "store/repository.h"
 
 namespace cprewind::engine {
@@ -19,7 +20,8 @@ struct ReadyMoment {
     std::filesystem::path images;
     images::LayerTree layer;
     std::filesystem::path layer_data;
-    nlohmann::json engine_facts;  // engine.json
+    std::vector<images::StoredVolume> volumes;  // data on disk as well
+    nlohmann::json engine_facts;                // engine.json
     images::Checkpoint checkpoint;
 };
 

@@ -132,6 +132,7 @@ PutBack put_in_place(DockerClient& docker, const Scene& scene, const Target& tar
     auto data = staging.open(target.layer_data.filename().string());
     PutBack changes;
     changes.layer = restore_layer(scene.layer_directory, target.layer, data.get());
+    changes.volumes = restore_volumes(target.volumes);
     if (target.images.empty()) return changes;
     if (!back) journal.step(Step::start);
     changes.started_ns = std::chrono::system_clock::now().time_since_epoch() / std::chrono::nanoseconds(1);
@@ -158,6 +159,7 @@ void put_back(DockerClient& docker, const Scene& scene, const Target& before, Jo
 
 void save_before(const fs::path& directory, const Target& before, bool sync) {
     base::replace_file(directory / k_layer_tree_name, images::encode_layer(before.layer));
+    save_targets(directory, before.volumes, sync);
     json facts = {{"images", !before.images.empty()},
                   {"layer_data", before.layer_data.filename().string()},
                   {"paused", before.paused},
@@ -180,6 +182,7 @@ std::optional<Target> load_before(const fs::path& directory) {
         uint64_t size = fs::file_size(before.layer_data);
         images::Findings findings;
         before.layer = images::parse_layer(base::read_file(directory / k_layer_tree_name), size, findings);
+        before.volumes = load_targets(directory, findings);
         if (!findings.empty()) return std::nullopt;
         return before;
     } catch (const std::exception&) {

@@ -13,6 +13,7 @@
 #include "engine/journal.h"
 #include "engine/layer_io.h"
 #include "engine/materialise.h"
+#include "engine/volumes.h"
 #include "images/checkpoint.h"
 #include "images/layer.h"
 
@@ -26,6 +27,7 @@ struct Target {
     bool paused = false;
     bool close_connections = false;
     std::vector<std::string> addresses{};  // runtime::Plan
+    std::vector<VolumeTarget> volumes{};   // put back with the layer
 };
 
 // Fits images of ours to a world that has moved on.
@@ -45,6 +47,7 @@ Target target_of(const ReadyMoment& moment);
 
 struct PutBack {
     std::vector<LayerChange> layer;
+    std::vector<VolumeChange> volumes;
     int64_t started_ns = 0;  // since the epoch: when its processes were about to come back
 };
 
@@ -54,7 +57,7 @@ PutBack put_in_place(DockerClient& docker, const Scene& scene, const Target& tar
 // The same on the way back: waits for a dockerd that has died, and lets no full disk of the journal stop it.
 void put_back(DockerClient& docker, const Scene& scene, const Target& before, Journal& journal);
 
-// The moment of before as files that outlive us: in `directory` lie images/ and layer.data already; this adds the
+// The moment of before as files that outlive us: in `directory` lie images/, layer.data and volumes/ already; this adds the
 // rest. With `sync` it outlives a power cut.
 void save_before(const std::filesystem::path& directory, const Target& before, bool sync);
 // Reads it again. Nothing, when it is not there or not whole.

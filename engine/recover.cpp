@@ -146,7 +146,10 @@ class Recovery {
         auto record = repository->resolve(entry().safety_id, std::chrono::system_clock::now());
         staging_ =
             std::make_unique<Staging>(choose_staging(2 * record.raw_bytes, repository->staging_path()));
-        return target_of(materialise(*repository, record, staging_->path(), report_));
+        ReadyMoment ready = materialise(*repository, record, staging_->path(), report_);
+        Target before = target_of(ready);
+        before.volumes = place_volumes(find_container(docker_, entry().container_id), ready.volumes);
+        return before;
     }
 
     void go_back() {
@@ -172,7 +175,11 @@ class Recovery {
             report_("going back", 0, 0);
             Target before;
             // An old one that is alive is simply let run on.
-            if (!old->running && entry().init_pid != 0) before = moment_of_before();
+            if (!old->running && entry().init_pid != 0) {
+                before = moment_of_before();
+            } else if (auto saved = load_before(entry().before)) {
+                before.volumes = saved->volumes;  // the new one has written to them
+            }
             undo_recreate(docker_, before, journal_);
         } catch (const Error& error) {
             throw left_to_do(error);

@@ -92,6 +92,7 @@ void undo_recreate(DockerClient& docker, const Target& before, Journal& journal)
     if (!old) return;  // it went because the new one was right
     remove_new_one(docker, entry);
     if (old->name != entry.container_name) docker.rename(old->id, entry.container_name);
+    restore_volumes(before.volumes);
     if (old->running) {
         if (old->paused && !entry.was_paused) resume_container(old->id);
         return;

@@ -122,8 +122,8 @@ class Before {
  public:
     // A running one is frozen from here on.
     void take(DockerClient& docker, const Container& container, const fs::path& staging_path,
-              const ContainerLock& lock) {
-        moment_ = take_moment(docker, container, {Via::automatic, staging_path, lock}, &freeze_);
+              const ContainerLock& lock, const std::vector<images::Volume>& volumes) {
+        moment_ = take_moment(docker, container, {Via::automatic, staging_path, lock, volumes}, &freeze_);
     }
 
     // After store_moment, or without one.
@@ -131,16 +131,22 @@ class Before {
         target_ = {moment_.images(), moment_.layer->tree(), moment_.layer->data_path(), container.paused};
         // The network of before is gone as well when we have to go back.
         fit(target_, images::load_checkpoint(images::DirectorySource(moment_.images())));
+        target_.volumes = place_volumes(container, moment_.volumes->contents());
         save_before(directory(), target_, false);
     }
 
     // A stopped one has nothing but files. No safety snapshot holds them, so they lie where a reboot leaves them.
-    void take_files(const fs::path& layer, const fs::path& disk) {
+    void take_files(const Container& container, const fs::path& layer, const fs::path& disk,
+                    const std::vector<images::Volume>& volumes) {
         moment_.staging = std::make_unique<Staging>(StagingPlace{disk, false, 0});
         stopped_ = std::make_unique<LayerCapture>(layer, directory() / "layer.data");
         stopped_->pass();
         stopped_->finish();
         target_ = {{}, stopped_->tree(), stopped_->data_path()};
+        VolumesCapture capture(volumes, directory());
+        capture.pass();
+        capture.finish();
+        target_.volumes = place_volumes(container, capture.contents());
         save_before(directory(), target_, true);
     }
 
@@ -203,12 +209,14 @@ RewindResult rewind(DockerClient& docker, store::Repository& repository, const s
     Scene scene{container.id, container.name, layer_directory_of(container, ready.engine_facts), result.via,
                 docker.info().value("DockerRootDir", "/var/lib/docker")};
     Target target = target_of(ready);
+    if (request.volumes) target.volumes = place_volumes(container, ready.volumes);
+    result.other_users = other_users(docker, container, target.volumes);
     result.connections_closed = target.close_connections;
 
     Before before;
     if (container.running) {
         report("freezing", 0, 0);
-        before.take(docker, container, repository.staging_path(), lock);
+        before.take(docker, container, repository.staging_path(), lock, volumes_at(target.volumes));
         if (request.safety) {
             store::SnapshotInfo info;
             info.kind = store::SnapshotKind::safety;
@@ -218,10 +226,12 @@ RewindResult rewind(DockerClient& docker, store::Repository& repository, const s
                     .record;
         } else {
             before.moment().layer->finish();
+            before.moment().volumes->finish();
         }
         before.finish_frozen(container);
     } else {
-        before.take_files(scene.layer_directory, repository.staging_path());
+        before.take_files(container, scene.layer_directory, repository.staging_path(),
+                          volumes_at(target.volumes));
     }
 
     report("rewinding", 0, 0);
@@ -242,6 +252,7 @@ RewindResult rewind(DockerClient& docker, store::Repository& repository, const s
             done = put_in_place(docker, scene, target, journal);
         }
         result.layer_changes = std::move(done.layer);
+        result.volumes = std::move(done.volumes);
         Container now = find_container(docker, scene.container_id);
         check_is_up(scene.container_name, now);
         result.down = steady_clock::now() - killed;
@@ -261,6 +272,8 @@ RewindResult rewind(DockerClient& docker, store::Repository& repository, const s
     }
     journal.close();
     guard.disarm();
+    for (VolumeChange& volume : untouched_volumes(container, target.volumes))
+        result.volumes.push_back(std::move(volume));
     repository.set_head(scene.container_id, record.id);
     return result;
 }

@@ -3,7 +3,8 @@
 // Order (each step leaves a state from which the container can be brought back to where it began):
 //   1 read and verify every byte of the target into staging, before anything is touched
 //   2 freeze the container and put a safety snapshot of now into the repository; it stays frozen
-//   3 write the journal (engine/journal.h); kill it, put the target's writable layer in place (differences only)
+//   3 write the journal (engine/journal.h); kill it, put the target's writable layer, and the volumes it has, in place
+//     (differences only)
 //   4 leave the plan for the runtime (runtime/plan.h), `docker start`: the runtime restores instead of creating
 //   5 look whether what runs is what the snapshot holds (engine/check_running.h)
 // From 3 on a failure brings back what was there in 2, and so do our guard when we die, and the next command when
@@ -20,12 +21,14 @@
 #include "engine/docker_client.h"
 #include "engine/layer_io.h"
 #include "engine/snap.h"
+#include "engine/volumes.h"
 #include "store/repository.h"
 
 namespace cprewind::engine {
 
 struct RewindRequest {
-    bool safety = true;  // take a safety snapshot of now
+    bool safety = true;   // take a safety snapshot of now
+    bool volumes = true;  // put back those that the snapshot has
     Via via = Via::automatic;
     bool verify = true;     // look closely at what runs afterwards, and go back if it is wrong
     bool recreate = false;  // where it cannot be done in place: a new container (engine/recreate.h)
@@ -36,6 +39,8 @@ struct RewindResult {
     std::optional<store::SnapshotRecord> safety;
     Via via = Via::runtime;
     std::vector<LayerChange> layer_changes;
+    std::vector<VolumeChange> volumes;     // all of the container, touched or not
+    std::vector<std::string> other_users;  // running containers that have one of those put back
     RunningCheck check;
     bool recreated = false;
     std::string backup_name;  // of the old container, when it was kept: nobody verified the new one

@@ -92,7 +92,7 @@ std::vector<Connection> connections_of(const std::vector<DyingProcess>& processe
 
 // What the snapshot has, told from its images alone: the rewind itself verifies every byte.
 void describe_target(const store::Repository& repository, const store::SnapshotRecord& record,
-                     const Container& container, RewindPlan& plan) {
+                     const Container& container, bool with_volumes, RewindPlan& plan) {
     auto source = repository.open(record);
     auto tree = images::read_whole(*source, k_layer_tree);
     auto data = source->open(k_layer_data);
@@ -107,6 +107,13 @@ void describe_target(const store::Repository& repository, const store::SnapshotR
     auto engine_facts = nlohmann::json::parse(*facts, nullptr, false);
     if (!engine_facts.is_object()) engine_facts = nlohmann::json::object();
     plan.files = plan_layer_restore(layer_directory_of(container, engine_facts), layer);
+
+    std::vector<images::StoredVolume> volumes = images::load_volumes(*source, findings);
+    if (!with_volumes) volumes.clear();
+    auto targets = place_volumes(container, volumes);
+    plan.volumes = plan_volumes(targets);
+    for (VolumeChange& volume : untouched_volumes(container, targets))
+        plan.volumes.push_back(std::move(volume));
 
     images::PrefixedSource checkpoint_source(*source, k_images_prefix);
     images::Checkpoint checkpoint = images::load_checkpoint(checkpoint_source);
@@ -159,7 +166,7 @@ RewindPlan plan_rewind(DockerClient& docker, const store::Repository& repository
         for (pid_t pid : processes_of(container)) plan.killed.push_back(describe(pid));
         plan.closing = connections_of(plan.killed);
     }
-    describe_target(repository, target, container, plan);
+    describe_target(repository, target, container, request.volumes, plan);
     return plan;
 }
 

@@ -35,6 +35,7 @@ struct RewindPlan {
     bool takes_safety = false;  // a safety snapshot first
     std::vector<DyingProcess> killed;
     std::vector<LayerChange> files;
+    std::vector<VolumeChange> volumes;         // all of the container, touched or not
     std::vector<Connection> closing;           // TCP connections there are now
     std::vector<std::string> come_back;        // command lines of the snapshot's processes, NUL-separated
     std::vector<Connection> come_back_closed;  // connections to the outside that the snapshot has

@@ -34,6 +34,16 @@ std::string criu_version() {
     }
 }
 
+}  // namespace
+
+json started_json(const FrozenMoment& moment) {
+    json started = json::object();
+    for (const auto& [pid, time] : moment.started) started[std::to_string(pid)] = time;
+    return started;
+}
+
+namespace {
+
 json engine_facts(const Container& container, const FrozenMoment& moment, const store::SnapshotInfo& info) {
     return {{"version", 1},
             {"via", moment.method.via == Via::runtime ? "runtime" : "api"},
@@ -44,7 +54,8 @@ json engine_facts(const Container& container, const FrozenMoment& moment, const 
             {"layer_directory", moment.layer_directory.string()},
             {"log_path", container.log_path},
             {"log_size", moment.log_size},
-            {"was_paused", container.paused}};
+            {"was_paused", container.paused},
+            {k_started_field, started_json(moment)}};
 }
 
 uint64_t dumped_memory(const images::ImageSource& images) {
@@ -72,6 +83,7 @@ SnapResult store_moment(DockerClient& docker, store::Repository& repository, con
 
     report("reading", 0, 0);
     moment.layer->finish();
+    moment.volumes->finish();
     images::DirectorySource images(moment.images());
     images::Checkpoint checkpoint = images::load_checkpoint(images);
     result.findings = checkpoint.findings;
@@ -97,11 +109,14 @@ SnapResult store_moment(DockerClient& docker, store::Repository& repository, con
     info.criu = criu_version();
     info.architecture = images::name_of(checkpoint.architecture);
 
+    std::vector<images::StoredVolume> volumes = moment.volumes->contents();
+    result.volumes = state_of_volumes(container, volumes);
     // Killed while writing, we leave half a pack. The next writer would remove it; no need to wait for one.
     Guard tidier([path = repository.path()] { store::open_repository(path, store::OpenMode::write); });
     auto writer = repository.begin(info.parent);
     auto addresses = page_addresses(images, checkpoint);
     uint64_t total = info.memory_bytes + info.layer_bytes;
+    for (const VolumeState& volume : result.volumes) total += volume.bytes;
     uint64_t before = 0;
     auto progress = [&](uint64_t done, uint64_t) { report("storing", before + done, total); };
     for (const std::string& name : images.list()) {
@@ -112,6 +127,10 @@ SnapResult store_moment(DockerClient& docker, store::Repository& repository, con
     }
     writer->add(k_layer_tree, images::encode_layer(moment.layer->tree()));
     writer->add(k_layer_data, *moment.layer->data(), progress, moment.layer->data_addresses(info.parent));
+    for (size_t i = 0; i < volumes.size(); ++i) {
+        writer->add(images::volume_tree_name(i), images::encode_volume(volumes[i].volume, volumes[i].tree));
+        writer->add(images::volume_data_name(i), *volumes[i].data, progress);
+    }
     writer->add(k_container_file, container.raw.dump());
     writer->add(k_engine_file, engine_facts(container, moment, info).dump());
     if (moment.method.via == Via::runtime) {
@@ -137,10 +156,10 @@ SnapResult snap(DockerClient& docker, store::Repository& repository, const std::
 
     report("freezing", 0, 0);
     std::unique_ptr<Freeze> freeze;
-    FrozenMoment moment = take_moment(
-        docker, container,
-        {request.via, repository.staging_path(), lock, load_layer_before(repository, container.id)},
-        request.stop ? &freeze : nullptr);
+    FreezeRequest how{request.via, repository.staging_path(), lock,
+                      load_layer_before(repository, container.id),
+                      choose_volumes(container, request.volumes, {repository.path(), docker_root(docker)})};
+    FrozenMoment moment = take_moment(docker, container, how, request.stop ? &freeze : nullptr);
     SnapResult result = store_moment(docker, repository, container, moment, std::move(info), began, report);
     if (recovered) result.recovered = recovered->sentence;
     if (freeze) {

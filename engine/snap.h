@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -20,6 +21,7 @@ struct SnapRequest {
     std::string message;
     std::vector<std::string> tags;
     Via via = Via::automatic;
+    VolumeWish volumes;
     bool stop = false;  // kill the container once the snapshot is safe
 };
 
@@ -28,6 +30,7 @@ struct SnapResult {
     images::Findings findings;  // of reading our own dump: none, unless something is wrong
     Via via = Via::runtime;
     bool staged_in_memory = true;
+    std::vector<VolumeState> volumes;      // all that the container has
     std::optional<std::string> recovered;  // what an earlier, interrupted command had left
     uint64_t left_out = 0;  // processes that `docker exec` started: no children of the container's first one,
                             // so CRIU's dump of its tree does not have them
@@ -36,6 +39,9 @@ struct SnapResult {
 // Takes a snapshot. Errors: the container is as it was before, the repository too.
 SnapResult snap(DockerClient& docker, store::Repository& repository, const std::string& container,
                 const SnapRequest& request, const Report& report);
+
+// The start times of its processes, as engine.json has them under k_started_field: pid inside -> ticks since boot.
+nlohmann::json started_json(const FrozenMoment& moment);
 
 // The second half: reads the staged moment, stores it, commits. `wall` counts from `began`.
 SnapResult store_moment(DockerClient& docker, store::Repository& repository, const Container& container,

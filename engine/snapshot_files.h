@@ -11,7 +11,9 @@ inline constexpr const char* k_layer_tree = "layer.tree";          // images/lay
 inline constexpr const char* k_layer_data = "layer.data";          // file data of the writable layer
 inline constexpr const char* k_container_file = "container.json";  // Docker's inspect answer at that moment
 inline constexpr const char* k_engine_file = "engine.json";  // how the dump was made, what a restore needs
-inline constexpr const char* k_dump_log = "dump.log";        // CRIU's log
+// In engine.json: when each process started (start_times.h).
+inline constexpr const char* k_started_field = "started";
+inline constexpr const char* k_dump_log = "dump.log";  // CRIU's log
 
 // Imported ones: what lay beside the images, as found.
 inline constexpr const char* k_import_prefix = "import/";

@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "engine/start_times.h"
 
 namespace cprewind::engine {
 namespace {
@@ -18,19 +19,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view k_prefix = "cprewind-staging-";
-
-// Field 22 of /proc/PID/stat; with the pid it names a process for as long as the host is up. 0: no such
-// process.
-uint64_t start_time(uint64_t pid) {
-    try {
-        std::string stat = base::read_file(fmt::format("/proc/{}/stat", pid));
-        // The command's name is in parentheses and may hold anything, parentheses included.
-        auto fields = base::split(std::string_view(stat).substr(stat.rfind(')') + 2), ' ');
-        return fields.size() > 19 ? base::parse_number(fields[19]).value_or(0) : 0;
-    } catch (const base::Error&) {
-        return 0;
-    }
-}
 
 // The maker's pid and start time are in the name, so that remove_stale_staging can tell.
 std::string own_prefix() {

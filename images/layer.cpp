@@ -14,7 +14,6 @@ namespace {
 
 // Written into each tree. 1: the first.
 constexpr uint32_t k_version = 1;
-constexpr const char* k_file = "layer.tree";
 
 stored::LayerEntry::Type stored_type(FileType type) {
     switch (type) {
@@ -138,7 +137,7 @@ const char* fault_of(const LayerEntry& entry, const std::unordered_map<std::stri
     if (is_link != !entry.link_target.empty()) return "has a link target and is no symlink, or the reverse";
     if (entry.link_target.find('\0') != std::string::npos) return "has a link target with a zero byte";
     if (entry.type != FileType::regular && !entry.extents.empty()) return "has data, but is no regular file";
-    if (!extents_fit(entry, data_size)) return "has data outside the file or outside layer.data";
+    if (!extents_fit(entry, data_size)) return "has data outside the file or outside the data kept";
     for (const auto& [name, value] : entry.xattrs) {
         if (name.empty() || name.find('\0') != std::string::npos)
             return "has an attribute without a proper name";
@@ -201,17 +200,18 @@ std::string encode_layer(const LayerTree& tree) {
     return out.SerializeAsString();
 }
 
-LayerTree parse_layer(std::string_view bytes, uint64_t data_size, Findings& findings) {
+LayerTree parse_layer(std::string_view bytes, uint64_t data_size, Findings& findings, std::string_view file) {
+    std::string name(file);
     LayerTree tree;
     stored::LayerTree raw;
     if (bytes.size() > INT32_MAX || !raw.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
         add_finding(
             findings,
-            {FindingKind::damaged, k_file, {}, "it is cut off or no layer tree; what could be read is kept"});
+            {FindingKind::damaged, name, {}, "it is cut off or no layer tree; what could be read is kept"});
     }
     if (raw.version() != k_version) {
         add_finding(findings, {FindingKind::unknown,
-                               k_file,
+                               name,
                                {},
                                fmt::format("version {}, expected {}; read as far as understood",
                                            raw.version(), k_version)});
@@ -224,7 +224,7 @@ LayerTree parse_layer(std::string_view bytes, uint64_t data_size, Findings& find
             type ? fault_of(entry, known, data_size) : "has a type that this version does not know";
         if (fault != nullptr) {
             add_finding(findings, {FindingKind::damaged,
-                                   k_file,
+                                   name,
                                    {},
                                    fmt::format("the entry \"{}\" {}; dropped", entry.path, fault)});
             continue;
@@ -233,7 +233,7 @@ LayerTree parse_layer(std::string_view bytes, uint64_t data_size, Findings& find
         tree.entries.push_back(std::move(entry));
     }
     if (tree.entries.empty()) {
-        add_finding(findings, {FindingKind::empty, k_file, {}, "it holds no entry, not even the root"});
+        add_finding(findings, {FindingKind::empty, name, {}, "it holds no entry, not even the root"});
     }
     return tree;
 }

@@ -61,7 +61,9 @@ struct LayerTree {
 std::string encode_layer(const LayerTree& tree);
 
 // Reads what encode_layer wrote, or anything else: entries that make no sense (absolute paths, "..", unknown
-// types, extents outside `data_size`, links to nothing) are dropped with a finding. Never throws.
-LayerTree parse_layer(std::string_view bytes, uint64_t data_size, Findings& findings);
+// types, extents outside `data_size`, links to nothing) are dropped with a finding. Never throws. `file` is what
+// findings call it.
+LayerTree parse_layer(std::string_view bytes, uint64_t data_size, Findings& findings,
+                      std::string_view file = "layer.tree");
 
 }  // namespace cprewind::images

@@ -319,8 +319,11 @@ std::span<const std::byte> RunStream::at(const PageRun& run, uint64_t address) {
     uint64_t offset = run.file_offset + (address - run.address);
     uint64_t page = pages_.page_size_;
     if (offset < window.offset || offset + page > window.offset + window.bytes.size()) {
-        window.offset = offset / k_window_bytes * k_window_bytes;
-        window.bytes.resize(k_window_bytes);
+        // Of who jumps about no more is read than asked for: a stored snapshot decodes what it reads.
+        bool goes_on = !window.bytes.empty() && offset == window.offset + window.bytes.size();
+        uint64_t size = goes_on ? std::min<uint64_t>(2 * window.bytes.size(), k_window_bytes) : page;
+        window.offset = offset;
+        window.bytes.resize(static_cast<size_t>(std::max(size, page)));
         window.bytes.resize(pages_.layers_[run.layer]->read_at(window.offset, window.bytes));
         if (offset + page > window.offset + window.bytes.size()) {
             throw base::Error(base::ErrorKind::damaged, "a pages image became shorter while it was read");

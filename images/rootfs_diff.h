@@ -23,6 +23,7 @@ struct FileTree {
     std::string name;  // of the file it was read from
     LayerTree tree;
     std::shared_ptr<const ImageFile> data;
+    std::string destination = {};  // where the container has it, if that is told
 };
 
 enum class Whiteouts { none, oci };

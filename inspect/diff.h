@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "inspect/identity.h"
 #include "inspect/mem.h"
 #include "inspect/moment.h"
 
@@ -15,9 +16,9 @@ namespace cprewind::inspect {
 
 // --- processes ---
 
-// A checkpoint has no start times, so identity is judged by what a process cannot change without exec: where
-// the kernel put its stack and its arguments. Same pid and same places: the same process. Same pid, other
-// places: it called exec, or the pid was given to another process, which the images cannot tell apart.
+// The same pid, and no start times that say it is another process (`reused`, identity.h): the same process. Whether it
+// called exec is judged by what only exec changes: where the kernel put its stack and its arguments. Without start times
+// (dumps of others) a process that took a pid over and one that called exec cannot be told apart.
 enum class ProcessFate { same, added, gone, execed };
 
 // One thing that is different, in words that are the same in text and JSON: field "state", "uid", "cwd", ….
@@ -33,10 +34,14 @@ struct ProcessChange {
     std::string comm;  // after, or before when gone
     std::string executable;
     std::vector<FieldChange> changes;  // same and execed
+    images::DumpPid ppid;
+    std::vector<std::string> arguments;  // as the program had left them in memory; after, or before when gone
+    std::vector<std::string> environment;  // likewise
 };
 
 struct ProcessDiff {
-    std::vector<ProcessChange> changes;  // without processes that are just the same
+    std::vector<ProcessChange> changes;    // without processes that are just the same
+    std::vector<ProcessChange> same_ones;  // these
     uint64_t unchanged = 0;
     images::Findings findings;
 
@@ -44,7 +49,7 @@ struct ProcessDiff {
 };
 
 // Command lines and environments are read from the dumped memory, as the programs had left them.
-ProcessDiff diff_processes(Moment a, Moment b);
+ProcessDiff diff_processes(Moment a, Moment b, const PidSet& reused = {});
 
 // A thread of which every register is as it was: it has not run, or came back to the very same place. Threads
 // whose registers neither side tells are not judged.
@@ -62,14 +67,15 @@ struct ThreadDiff {
 };
 
 // Of processes that are the same on both sides; for those who look for what hangs.
-ThreadDiff diff_threads(const images::Checkpoint& a, const images::Checkpoint& b);
+ThreadDiff diff_threads(const images::Checkpoint& a, const images::Checkpoint& b, const PidSet& reused = {});
 
 // --- what the processes live in ---
 
-// Host name, mounts, and the container as Docker described it (container.json, Docker's inspect answer; null where a
+// Host name, mounts, who shares which namespace with whom, and the container as Docker described it (container.json, Docker's inspect answer; null where a
 // side has none: then it is not compared).
 struct SystemDiff {
-    std::vector<FieldChange> changes;  // "hostname", "mount /data", "container Config.Image", …
+    std::vector<FieldChange>
+        changes;  // "hostname", "mount /data", "namespace net of process 7", "container Config.Image", …
     uint64_t mounts_unchanged = 0;
     bool container_compared = false;
     images::Findings findings;
@@ -77,8 +83,8 @@ struct SystemDiff {
     bool same() const { return changes.empty(); }
 };
 
-SystemDiff diff_system(const images::Checkpoint& a, const images::Checkpoint& b,
-                       const std::string* container_a, const std::string* container_b);
+SystemDiff diff_system(Moment a, Moment b, const std::string* container_a, const std::string* container_b,
+                       const PidSet& reused = {});
 
 // --- file descriptors ---
 
@@ -91,17 +97,20 @@ struct FdChange {
     FdFate fate = FdFate::changed;
     images::FileKind kind = images::FileKind::unknown;
     std::string target;                // after, or before when closed
-    std::vector<FieldChange> changes;  // changed: "target", "position", "flags", "size"
+    std::vector<FieldChange> changes;  // changed: "target", "position", "queue", …
 };
 
 struct FdDiff {
-    std::vector<FdChange> changes;  // of processes that exist on both sides
+    std::vector<FdChange> changes;    // of processes that exist on both sides
+    std::vector<FdChange> same_ones;  // likewise, with no change
     uint64_t unchanged = 0;
+    images::Findings findings;
 
     bool same() const { return changes.empty(); }
 };
 
-FdDiff diff_fds(const images::Checkpoint& a, const images::Checkpoint& b);
+// `renumbered`: the kernel's numbers of pipes and sockets say nothing, since a restore lies between the two.
+FdDiff diff_fds(Moment a, Moment b, const PidSet& reused = {}, bool renumbered = false);
 
 // --- memory ---
 
@@ -181,12 +190,13 @@ using PageVisitor = std::function<void(const PagePair&)>;
 
 struct MemoryDiffOptions {
     std::optional<images::DumpPid> pid;  // only this process, and the shared memory it maps
+    PidSet reused = {};                  // pids that are other processes on the later side
     PageVisitor visit;                   // called for each page that differs, by process and address
     Progress progress;
 };
 
 // Why the memory of two checkpoints cannot be compared, or nothing.
-std::string unlike(const images::Checkpoint& a, const images::Checkpoint& b);
+std::string unlike(Moment a, Moment b);
 
 // Compares content page by page, streaming: memory needed does not grow with the checkpoints'.
 MemoryDiff diff_memory(Moment a, Moment b, const MemoryDiffOptions& options = {});

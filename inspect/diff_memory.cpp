@@ -299,6 +299,17 @@ bool has_memory(const Process& process) {
     return process.state != images::ProcessState::zombie;
 }
 
+// As the memory that was dumped tells it; 0 when none was.
+uint64_t page_size_of(Moment moment) {
+    uint64_t size = 0;
+    images::Findings ignored;
+    for (const Process& process : moment.checkpoint.processes) {
+        if (has_memory(process))
+            size = std::max(size, AddressSpace(moment.source, process, ignored).page_size());
+    }
+    return size;
+}
+
 // The first pages that the earlier mapping holds are enough to know it again; none at all prove nothing.
 bool same_content(const AddressSpace& old_memory, const AddressSpace& new_memory, const Mapping& before,
                   const Mapping& after) {
@@ -413,10 +424,15 @@ bool MemoryDiff::same() const {
            });
 }
 
-std::string unlike(const images::Checkpoint& a, const images::Checkpoint& b) {
-    if (a.architecture == b.architecture) return {};
-    return fmt::format("one is of {}, the other of {}", images::name_of(a.architecture),
-                       images::name_of(b.architecture));
+std::string unlike(Moment a, Moment b) {
+    images::Architecture first = a.checkpoint.architecture, second = b.checkpoint.architecture;
+    if (first != second)
+        return fmt::format("one is of {}, the other of {}", images::name_of(first), images::name_of(second));
+    // There it has one size, and nobody has to look.
+    if (first == images::Architecture::x86_64) return {};
+    uint64_t old_size = page_size_of(a), new_size = page_size_of(b);
+    if (old_size == 0 || new_size == 0 || old_size == new_size) return {};
+    return fmt::format("one has pages of {} bytes, the other of {}", old_size, new_size);
 }
 
 MemoryDiff diff_memory(Moment a, Moment b, const MemoryDiffOptions& options) {
@@ -433,9 +449,10 @@ MemoryDiff diff_memory(Moment a, Moment b, const MemoryDiffOptions& options) {
         diff.processes.push_back(std::move(process));
     };
     for (const Process& before : a.checkpoint.processes) {
-        if (b.checkpoint.find_process(before.pid) == nullptr) add(&before, nullptr);
+        if (find_same(b.checkpoint, before.pid, options.reused) == nullptr) add(&before, nullptr);
     }
-    for (const Process& after : b.checkpoint.processes) add(a.checkpoint.find_process(after.pid), &after);
+    for (const Process& after : b.checkpoint.processes)
+        add(find_same(a.checkpoint, after.pid, options.reused), &after);
 
     for (auto [before, after] : objects.pairs) {
         diff.shared += diff_objects(a, b, before, after, meter, options.visit, diff.findings);

@@ -7,6 +7,7 @@
 
 #include "base/text.h"
 #include "inspect/diff.h"
+#include "inspect/names.h"
 #include "inspect/ps.h"
 
 namespace cprewind::inspect {
@@ -104,18 +105,25 @@ std::map<std::string, std::string> variables(const std::vector<std::string>& env
     return values;
 }
 
+struct Words {
+    std::vector<std::string> arguments, environment;
+    bool all_arguments = false, all_environment = false;  // could be read whole
+};
+
+Words read_words(images::MemoryWindow& memories, const Process& process) {
+    Words words;
+    words.arguments = read_arguments(memories, process, words.all_arguments);
+    words.environment = read_environment(memories, process, words.all_environment);
+    return words;
+}
+
 // Only where both sides could be read whole: half an environment would differ everywhere.
-void compare_strings(std::vector<FieldChange>& changes, images::MemoryWindow& a, images::MemoryWindow& b,
-                     const Process& before, const Process& after) {
-    bool whole_before = false, whole_after = false;
-    auto old_words = read_arguments(a, before, whole_before);
-    auto new_words = read_arguments(b, after, whole_after);
-    if (whole_before && whole_after) {
-        compare(changes, "arguments", base::join(old_words, " "), base::join(new_words, " "));
+void compare_words(std::vector<FieldChange>& changes, const Words& before, const Words& after) {
+    if (before.all_arguments && after.all_arguments) {
+        compare(changes, "arguments", base::join(before.arguments, " "), base::join(after.arguments, " "));
     }
-    auto old_values = variables(read_environment(a, before, whole_before));
-    auto new_values = variables(read_environment(b, after, whole_after));
-    if (!whole_before || !whole_after) return;
+    if (!before.all_environment || !after.all_environment) return;
+    auto old_values = variables(before.environment), new_values = variables(after.environment);
     for (const auto& [name, value] : old_values) {
         auto now = new_values.find(name);
         compare(changes, ("env " + name).c_str(), value, now == new_values.end() ? "" : now->second);
@@ -123,6 +131,38 @@ void compare_strings(std::vector<FieldChange>& changes, images::MemoryWindow& a,
     for (const auto& [name, value] : new_values) {
         if (!old_values.contains(name)) compare(changes, ("env " + name).c_str(), "", value);
     }
+}
+
+ProcessChange make_change(const Process& process, ProcessFate fate, Words words) {
+    ProcessChange change{process.pid, fate, process.comm, process.executable, {}, process.ppid, {}, {}};
+    change.arguments = std::move(words.arguments);
+    change.environment = std::move(words.environment);
+    return change;
+}
+
+std::string action_text(const images::SignalAction& action) {
+    std::string what = action.handler == 0   ? "default"
+                       : action.handler == 1 ? "ignored"
+                                             : fmt::format("handler {:#x}", action.handler);
+    return fmt::format("{} flags {:#x} mask {:#x}", what, action.flags, action.mask);
+}
+
+std::string pending_text(const std::vector<images::PendingSignal>& pending) {
+    std::vector<std::string> names;
+    for (const images::PendingSignal& signal : pending) names.push_back(signal_name(signal.signal));
+    return base::join(names, " ");
+}
+
+void compare_signals(std::vector<FieldChange>& changes, const Process& a, const Process& b) {
+    std::map<uint32_t, std::string> before, after;
+    for (const images::SignalAction& action : a.details.actions) before[action.signal] = action_text(action);
+    for (const images::SignalAction& action : b.details.actions) after[action.signal] = action_text(action);
+    for (const auto& [signal, action] : before) {
+        auto now = after.find(signal);
+        if (now == after.end()) continue;  // a core image without dispositions says nothing of them
+        compare(changes, ("on " + signal_name(signal)).c_str(), action, now->second);
+    }
+    compare(changes, "pending signals", pending_text(a.details.pending), pending_text(b.details.pending));
 }
 
 std::vector<FieldChange> compare_processes(const Process& a, const Process& b) {
@@ -152,36 +192,46 @@ std::vector<FieldChange> compare_processes(const Process& a, const Process& b) {
     compare(changes, "threads", thread_text(a), thread_text(b));
     compare_threads(changes, a, b);
     compare_limits(changes, a, b);
+    compare_signals(changes, a, b);
     return changes;
 }
 
 }  // namespace
 
-ProcessDiff diff_processes(Moment first, Moment second) {
+ProcessDiff diff_processes(Moment first, Moment second, const PidSet& reused) {
     const images::Checkpoint& a = first.checkpoint;
     const images::Checkpoint& b = second.checkpoint;
     ProcessDiff diff;
-    for (const Process& before : a.processes) {
-        if (b.find_process(before.pid) != nullptr) continue;
-        diff.changes.push_back({before.pid, ProcessFate::gone, before.comm, before.executable, {}});
-    }
     images::MemoryWindow memories_a(a, first.source, images::ExpectedStrings::both, diff.findings);
     images::MemoryWindow memories_b(b, second.source, images::ExpectedStrings::both, diff.findings);
+    std::map<images::DumpPid, Words> old_words;
+    for (const Process& before : a.processes) {
+        Words words = read_words(memories_a, before);
+        if (find_same(b, before.pid, reused) != nullptr) {
+            old_words.emplace(before.pid, std::move(words));
+        } else {
+            diff.changes.push_back(make_change(before, ProcessFate::gone, std::move(words)));
+        }
+    }
     for (const Process& after : b.processes) {
-        const Process* before = a.find_process(after.pid);
+        const Process* before = find_same(a, after.pid, reused);
+        Words now = read_words(memories_b, after);
         if (before == nullptr) {
-            diff.changes.push_back({after.pid, ProcessFate::added, after.comm, after.executable, {}});
+            diff.changes.push_back(make_change(after, ProcessFate::added, std::move(now)));
             continue;
         }
         // A zombie has lost the memory by which it could be told, but its pid is still its own.
         bool same = same_program(*before, after) || after.state == images::ProcessState::zombie;
         auto changes = compare_processes(*before, after);
-        compare_strings(changes, memories_a, memories_b, *before, after);
-        if (same && changes.empty()) {
+        compare_words(changes, old_words[before->pid], now);
+        ProcessChange change =
+            make_change(after, same ? ProcessFate::same : ProcessFate::execed, std::move(now));
+        change.changes = std::move(changes);
+        if (same && change.changes.empty()) {
             ++diff.unchanged;
+            diff.same_ones.push_back(std::move(change));
         } else {
-            diff.changes.push_back({after.pid, same ? ProcessFate::same : ProcessFate::execed, after.comm,
-                                    after.executable, std::move(changes)});
+            diff.changes.push_back(std::move(change));
         }
     }
     return diff;

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "inspect/diff.h"
+#include "inspect/surroundings.h"
 
 namespace cprewind::inspect {
 
@@ -37,6 +38,41 @@ std::map<std::string, std::string> mounts_of(const images::Checkpoint& checkpoin
                                                mount.root, mount.flags, mount.options);
     }
     return mounts;
+}
+
+// Of each kind, the process by which a namespace is told: the first of those in it that both moments have. The numbers
+// are CRIU's own and mean nothing in another dump.
+using Homes = std::map<std::string, std::map<images::DumpPid, images::DumpPid>>;
+
+Homes homes_of(Moment moment, const PidSet& common) {
+    Homes homes;
+    for (const NamespaceRow& row : list_namespaces(moment).rows) {
+        std::optional<images::DumpPid> first;
+        for (images::DumpPid pid : row.processes) {
+            if (common.contains(pid) && (!first || pid < *first)) first = pid;
+        }
+        for (images::DumpPid pid : row.processes) {
+            if (first && common.contains(pid)) homes[row.kind][pid] = *first;
+        }
+    }
+    return homes;
+}
+
+void compare_namespaces(std::vector<FieldChange>& changes, Moment a, Moment b, const PidSet& reused) {
+    PidSet common;
+    for (const images::Process& process : a.checkpoint.processes) {
+        if (find_same(b.checkpoint, process.pid, reused)) common.insert(process.pid);
+    }
+    Homes before = homes_of(a, common), after = homes_of(b, common);
+    auto text = [](images::DumpPid home) { return fmt::format("that of process {}", home.value); };
+    for (const auto& [kind, homes] : before) {
+        for (const auto& [pid, home] : homes) {
+            auto now = after[kind].find(pid);
+            if (now == after[kind].end() || now->second == home) continue;
+            changes.push_back(
+                {fmt::format("namespace {} of process {}", kind, pid.value), text(home), text(now->second)});
+        }
+    }
 }
 
 // The parts of Docker's answer that say what was asked for and what it got. State, ids of sandboxes and endpoints and
@@ -94,8 +130,10 @@ std::optional<std::map<std::string, std::string>> container_fields(const std::st
 
 }  // namespace
 
-SystemDiff diff_system(const images::Checkpoint& a, const images::Checkpoint& b,
-                       const std::string* container_a, const std::string* container_b) {
+SystemDiff diff_system(Moment first, Moment second, const std::string* container_a,
+                       const std::string* container_b, const PidSet& reused) {
+    const images::Checkpoint& a = first.checkpoint;
+    const images::Checkpoint& b = second.checkpoint;
     SystemDiff diff;
     if (a.hostname && b.hostname && *a.hostname != *b.hostname) {
         diff.changes.push_back({"hostname", *a.hostname, *b.hostname});
@@ -106,6 +144,7 @@ SystemDiff diff_system(const images::Checkpoint& a, const images::Checkpoint& b,
         auto now = after.find(place);
         diff.mounts_unchanged += now != after.end() && now->second == mount;
     }
+    compare_namespaces(diff.changes, first, second, reused);
     auto old_fields = container_fields(container_a, "first", diff.findings);
     auto new_fields = container_fields(container_b, "second", diff.findings);
     diff.container_compared = old_fields && new_fields;

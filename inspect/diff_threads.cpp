@@ -45,10 +45,10 @@ std::string place_of(const Process& process, uint64_t address) {
 
 }  // namespace
 
-ThreadDiff diff_threads(const images::Checkpoint& a, const images::Checkpoint& b) {
+ThreadDiff diff_threads(const images::Checkpoint& a, const images::Checkpoint& b, const PidSet& reused) {
     ThreadDiff diff;
     for (const Process& after : b.processes) {
-        const Process* before = a.find_process(after.pid);
+        const Process* before = find_same(a, after.pid, reused);
         if (before == nullptr) continue;
         std::map<images::DumpPid, const Thread*> old;
         for (const Thread& thread : before->threads) old.emplace(thread.tid, &thread);

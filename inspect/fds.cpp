@@ -4,8 +4,6 @@
 
 #include <map>
 
-#include "images/queues.h"
-
 namespace cprewind::inspect {
 
 std::string flag_names(uint32_t flags) {
@@ -26,9 +24,6 @@ std::string flag_names(uint32_t flags) {
     return text;
 }
 
-namespace {
-
-// The number under which load_queues knows a file of its kind.
 uint64_t queue_key(const images::File& file, images::QueueKind kind) {
     switch (kind) {
         case images::QueueKind::packet:
@@ -40,7 +35,7 @@ uint64_t queue_key(const images::File& file, images::QueueKind kind) {
     }
 }
 
-bool fits(images::FileKind file, images::QueueKind queue) {
+bool receives_from(images::FileKind file, images::QueueKind queue) {
     switch (queue) {
         case images::QueueKind::pipe:
             return file == images::FileKind::pipe;
@@ -58,8 +53,6 @@ bool fits(images::FileKind file, images::QueueKind queue) {
     return false;
 }
 
-}  // namespace
-
 std::vector<FdRow> list_fds(Moment moment, images::Findings& findings) {
     std::vector<FdRow> rows = list_fds(moment.checkpoint);
     std::map<std::pair<images::QueueKind, uint64_t>, uint64_t> waiting;
@@ -71,7 +64,7 @@ std::vector<FdRow> list_fds(Moment moment, images::Findings& findings) {
         using images::QueueKind;
         for (QueueKind kind :
              {QueueKind::pipe, QueueKind::fifo, QueueKind::packet, QueueKind::tcp_in, QueueKind::tty}) {
-            if (!fits(file->kind, kind)) continue;
+            if (!receives_from(file->kind, kind)) continue;
             auto found = waiting.find({kind, queue_key(*file, kind)});
             if (found != waiting.end()) row.queued_bytes += found->second;
         }

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "images/queues.h"
 #include "inspect/holders.h"
 #include "inspect/moment.h"
 
@@ -36,6 +37,11 @@ struct FdRow {
 std::vector<FdRow> list_fds(const images::Checkpoint& checkpoint);
 // The same with `queued_bytes`, which are in other images.
 std::vector<FdRow> list_fds(Moment moment, images::Findings& findings);
+
+// The number under which images::load_queues() knows a file, when a queue of that kind is its own.
+uint64_t queue_key(const images::File& file, images::QueueKind kind);
+// Whether what waits in such a queue is read from such a file.
+bool receives_from(images::FileKind file, images::QueueKind queue);
 
 // A pipe that all of a hundred processes share would show ten thousand ends.
 inline constexpr size_t k_ends_shown = 16;

@@ -68,10 +68,17 @@ uint32_t PagePack::group_of(uint32_t slot) const {
 
 bool PagePack::has_its_hints(size_t i, std::span<const std::byte> raw) const {
     for (uint32_t page = 0; page < index_.groups[i].pages; ++page) {
-        if (hint_of(raw.subspan(page * k_page_size, k_page_size)) != index_.hints[first_hints_[i] + page])
+        if (store::hint_of(raw.subspan(page * k_page_size, k_page_size)) != index_.hints[first_hints_[i] + page])
             return false;
     }
     return true;
+}
+
+std::optional<uint64_t> PagePack::hint_of(uint32_t slot) const {
+    uint32_t number = group_of(slot);
+    const PageGroup& group = index_.groups[number];
+    if (group.is_delta()) return std::nullopt;
+    return index_.hints[first_hints_[number] + (slot - group.first_slot)];
 }
 
 void PagePack::read_group(size_t i, BlockDecoder& decoder, std::vector<std::byte>& buffer,

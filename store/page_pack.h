@@ -40,6 +40,9 @@ class PagePack {
 
     // As PageIndex::group_of(), without a search.
     uint32_t group_of(uint32_t slot) const;
+    // What page_index.h calls a hint, of a slot that holds a whole page; nothing for a difference. Pages with different
+    // hints are different.
+    std::optional<uint64_t> hint_of(uint32_t slot) const;
 
     // The pages (or their differences) of group `i` into `raw`, which has its size; checked. Error: damaged.
     void read_group(size_t i, BlockDecoder& decoder, std::vector<std::byte>& buffer, std::span<std::byte> raw,

@@ -117,7 +117,12 @@ images::Likeness::Answer PagedStoredFile::compare(PageRef mine, const PagedStore
     auto my_base = packs_->base_of(mine), their_base = other.packs_->base_of(theirs);
     bool one_step = (my_base && !their_base && same_place(*packs_, *my_base, *other.packs_, theirs)) ||
                     (!my_base && their_base && same_place(*packs_, mine, *other.packs_, *their_base));
-    return one_step ? Answer::different : Answer::unknown;
+    if (one_step) return Answer::different;
+    if (my_base || their_base) return Answer::unknown;
+    // Equal hints prove nothing, different ones do: they are of the pages' bytes.
+    auto my_hint = packs_->at(mine.pack).hint_of(mine.slot);
+    auto their_hint = other.packs_->at(theirs.pack).hint_of(theirs.slot);
+    return my_hint && their_hint && *my_hint != *their_hint ? Answer::different : Answer::unknown;
 }
 
 images::Likeness PagedStoredFile::likeness(uint64_t offset, const images::ImageFile& other,
@@ -129,12 +134,16 @@ images::Likeness PagedStoredFile::likeness(uint64_t offset, const images::ImageF
         std::min(bytes / k_page_size, file_.pages() - std::min(file_.pages(), offset / k_page_size));
     uint64_t other_first = other_offset / k_page_size;
     pages = std::min(pages, paged->file_.pages() - std::min(paged->file_.pages(), other_first));
-    for (uint64_t i = 0; i < pages; ++i) {
-        auto answer =
-            compare(locator_.at(offset / k_page_size + i), *paged, paged->locator_.at(other_first + i));
+    for (uint64_t i = 0, step = 1; i < pages; i += step) {
+        uint64_t mine = offset / k_page_size + i, theirs = other_first + i;
+        auto answer = compare(locator_.at(mine), *paged, paged->locator_.at(theirs));
         if (i > 0 && answer != known.answer) break;
         known.answer = answer;
-        known.bytes += k_page_size;
+        // Two runs that begin at the same place are the same as far as both go.
+        step = answer == images::Likeness::Answer::equal
+                   ? std::min({locator_.run_from(mine), paged->locator_.run_from(theirs), pages - i})
+                   : 1;
+        known.bytes += step * k_page_size;
     }
     // Of those of which nothing is known it is at least known how many they are.
     return known;

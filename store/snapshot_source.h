@@ -30,7 +30,7 @@ class PagedStoredFile : public images::ImageFile {
     uint64_t size() const override { return file_.size; }
     size_t read_at(uint64_t offset, std::span<std::byte> out) const override;
     // By where pages lie: the same slot of the same pack is the same page; a page that is kept as a difference differs
-    // from its base.
+    // from its base, and whole pages with different hints differ.
     images::Likeness likeness(uint64_t offset, const images::ImageFile& other, uint64_t other_offset,
                               uint64_t bytes) const override;
 

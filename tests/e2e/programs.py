@@ -36,7 +36,11 @@ while True:
 
 def written(container):
     """The complete lines of the WRITER's file, checked against the memory that wrote them."""
-    text = container.exec("cat", "/data.txt")
+    return written_in(container, "/data.txt")
+
+
+def written_in(container, path):
+    text = container.exec("cat", path)
     text = text[: text.rfind("\n") + 1]
     memory = hashlib.sha256()
     for expected, line in enumerate(text.splitlines(), 1):

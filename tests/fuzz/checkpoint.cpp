@@ -77,7 +77,7 @@ void look_at_the_rest(inspect::Moment moment) {
 void compare(inspect::Moment moment) {
     inspect::diff_processes(moment, moment);
     inspect::diff_threads(moment.checkpoint, moment.checkpoint);
-    inspect::diff_fds(moment.checkpoint, moment.checkpoint);
+    inspect::diff_fds(moment, moment);
     inspect::diff_memory(moment, moment);
 }
 

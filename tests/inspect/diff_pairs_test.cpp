@@ -51,8 +51,8 @@ TEST_CASE("every fixture equals itself, and the pages that differ are visited ex
     for (const auto& one : fixtures) {
         INFO(one->name);
         CHECK(diff_processes(one->moment(), one->moment()).same());
-        CHECK(diff_fds(one->checkpoint, one->checkpoint).same());
-        CHECK(diff_system(one->checkpoint, one->checkpoint, nullptr, nullptr).same());
+        CHECK(diff_fds(one->moment(), one->moment()).same());
+        CHECK(diff_system(one->moment(), one->moment(), nullptr, nullptr).same());
         CHECK(diff_threads(one->checkpoint, one->checkpoint).moved == 0);
         MemoryDiffOptions options;
         options.visit = [](const PagePair&) { FAIL("a page differs from itself"); };
@@ -72,10 +72,10 @@ TEST_CASE("diff is antisymmetric: what came one way went the other way") {
                  back = diff_processes(b->moment(), a->moment());
             CHECK(there.unchanged == back.unchanged);
             CHECK(there.changes.size() == back.changes.size());
-            CHECK(diff_fds(a->checkpoint, b->checkpoint).unchanged ==
-                  diff_fds(b->checkpoint, a->checkpoint).unchanged);
-            CHECK(diff_system(a->checkpoint, b->checkpoint, nullptr, nullptr).changes.size() ==
-                  diff_system(b->checkpoint, a->checkpoint, nullptr, nullptr).changes.size());
+            CHECK(diff_fds(a->moment(), b->moment()).unchanged ==
+                  diff_fds(b->moment(), a->moment()).unchanged);
+            CHECK(diff_system(a->moment(), b->moment(), nullptr, nullptr).changes.size() ==
+                  diff_system(b->moment(), a->moment(), nullptr, nullptr).changes.size());
 
             uint64_t visited = 0;
             MemoryDiffOptions options;

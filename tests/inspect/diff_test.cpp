@@ -1,5 +1,6 @@
 #include "inspect/diff.h"
 
+#include <fcntl.h>
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -7,6 +8,7 @@
 #include <map>
 
 #include "images/directory_source.h"
+#include "images/proto/content.pb.h"
 #include "images/proto/memory.pb.h"
 #include "tests/images/image_builder.h"
 
@@ -95,7 +97,7 @@ TEST_CASE("a checkpoint does not differ from itself, in nothing") {
     for (const char* name : {"counter", "kitchen"}) {
         Loaded one(name), other(name);
         CHECK(diff_processes(one.moment(), other.moment()).same());
-        CHECK(diff_fds(one.checkpoint, other.checkpoint).same());
+        CHECK(diff_fds(one.moment(), other.moment()).same());
         MemoryDiff memory = diff_memory(one.moment(), other.moment());
         CHECK(memory.same());
         CHECK(memory.total.equal > 30);
@@ -134,7 +136,7 @@ TEST_CASE("what the kitchen changed in its memory is found, to the page") {
 
 TEST_CASE("what the kitchen opened and closed is found") {
     Loaded before("kitchen"), after("kitchen-later");
-    FdDiff diff = diff_fds(before.checkpoint, after.checkpoint);
+    FdDiff diff = diff_fds(before.moment(), after.moment());
     std::vector<const FdChange*> own;
     for (const FdChange& change : diff.changes) {
         if (change.comm == "kitchen") own.push_back(&change);
@@ -161,7 +163,7 @@ TEST_CASE("each thing that can change about a descriptor is named") {
         images::Checkpoint after = before.checkpoint;
         after.files[1] = now;
         after.processes[0].fds[0].close_on_exec = close_on_exec;
-        FdDiff diff = diff_fds(before.checkpoint, after);
+        FdDiff diff = diff_fds(before.moment(), {after, before.source});
         REQUIRE(diff.changes.size() == 1);
         REQUIRE(diff.changes[0].changes.size() == 1);
         return diff.changes[0].changes[0].field;
@@ -178,6 +180,15 @@ TEST_CASE("each thing that can change about a descriptor is named") {
     CHECK(with([](images::File& now) { now.kind = images::FileKind::fifo; }) == "kind");
     CHECK(with([](images::File& now) { now.deleted = true; }) == "deleted");
     CHECK(changed(file, true) == "close_on_exec");
+
+    images::Checkpoint renumbered = before.checkpoint;
+    before.checkpoint.files[1].description = "unix stream [12] -> [345]";
+    renumbered.files[1].description = "unix stream [7] -> [8]";
+    Moment then = before.moment(), now{renumbered, before.source};
+    CHECK(diff_fds(then, now).changes.size() == 1);
+    CHECK(diff_fds(then, now, {}, true).same());
+    renumbered.files[1].description = "pipe:[7]";
+    CHECK_FALSE(diff_fds(then, now, {}, true).same());
 }
 
 TEST_CASE("each way in which a page can differ has its own count") {
@@ -284,6 +295,98 @@ TEST_CASE("a process is the same, changed, exec'd, new or gone") {
     REQUIRE(replaced.changes.size() == 2);
     CHECK(replaced.changes[0].fate == ProcessFate::gone);
     CHECK(replaced.changes[1].fate == ProcessFate::added);
+}
+
+TEST_CASE("a pid that another process took over is one gone and one new, in all parts") {
+    Made before("ab"), after("ab");
+    images::File file;
+    file.id = 1;
+    file.description = "/log";
+    for (Made* side : {&before, &after}) {
+        side->checkpoint.files[1] = file;
+        side->checkpoint.processes[0].fds.push_back({3, 1, false});
+    }
+    after.checkpoint.files[1].description = "/other";
+    PidSet reused = reused_pids({{{1}, 5}, {{2}, 6}}, {{{1}, 5}, {{2}, 6}});
+    CHECK(reused.empty());
+    // A restore gives every process a new time: nothing can be said.
+    CHECK(reused_pids({{{1}, 5}, {{2}, 6}}, {{{1}, 9}, {{2}, 9}}).empty());
+    CHECK(reused_pids({{{1}, 5}, {{2}, 6}}, {{{1}, 5}, {{2}, 7}}) == PidSet{{2}});
+    reused = {{1}};
+    ProcessDiff processes = diff_processes(before.moment(), after.moment(), reused);
+    REQUIRE(processes.changes.size() == 2);
+    CHECK(processes.changes[0].fate == ProcessFate::gone);
+    CHECK(processes.changes[1].fate == ProcessFate::added);
+    CHECK(diff_fds(before.moment(), after.moment()).changes.size() == 1);
+    CHECK(diff_fds(before.moment(), after.moment(), reused).same());
+    MemoryDiffOptions options;
+    options.reused = reused;
+    MemoryDiff memory = diff_memory(before.moment(), after.moment(), options);
+    REQUIRE(memory.processes.size() == 2);
+    CHECK(memory.processes[0].only_in_a);
+    CHECK(memory.processes[1].only_in_b);
+    CHECK(memory.total.equal == 0);
+}
+
+TEST_CASE("what waits in a pipe is told, where it is read") {
+    auto with_queue = [](Made& side, const std::string& waiting) {
+        for (uint32_t id : {1u, 2u}) {
+            images::File file;
+            file.id = id;
+            file.kind = images::FileKind::pipe;
+            file.object = 77;
+            file.flags = id == 1 ? O_RDONLY : O_WRONLY;
+            side.checkpoint.files[id] = file;
+            side.checkpoint.processes[0].fds.push_back({id + 2, id, false});
+        }
+        criu::pipe_data_entry entry;
+        entry.set_pipe_id(77);
+        entry.set_bytes(static_cast<uint32_t>(waiting.size()));
+        side.source.files["pipes-data.img"] = images::test::make_image("PIPES_DATA", entry) + waiting;
+    };
+    auto compare_queues = [&](const std::string& a, const std::string& b) {
+        Made before("a"), after("a");
+        with_queue(before, a);
+        with_queue(after, b);
+        return diff_fds(before.moment(), after.moment());
+    };
+    CHECK(compare_queues("hello", "hello").same());
+    FdDiff diff = compare_queues("", "hello");
+    REQUIRE(diff.changes.size() == 1);
+    CHECK(diff.changes[0].fd == 3);
+    REQUIRE(diff.changes[0].changes.size() == 1);
+    CHECK(diff.changes[0].changes[0].field == "queue");
+    CHECK(diff.changes[0].changes[0].before.empty());
+    CHECK(diff.changes[0].changes[0].after == "5 bytes \"hello\"");
+    CHECK_FALSE(compare_queues(std::string(5000, 'x') + "a", std::string(5000, 'x') + "b").same());
+}
+
+TEST_CASE("what a process does on a signal, and signals that wait, are told") {
+    Made before("a"), after("a");
+    before.checkpoint.processes[0].details.actions = {{.signal = 15, .handler = 0}};
+    after.checkpoint.processes[0].details.actions = {{.signal = 15, .handler = 1}};
+    images::PendingSignal waiting;
+    waiting.signal = 10;
+    after.checkpoint.processes[0].details.pending = {waiting};
+    ProcessDiff diff = diff_processes(before.moment(), after.moment());
+    REQUIRE(diff.changes.size() == 1);
+    REQUIRE(diff.changes[0].changes.size() == 2);
+    CHECK(diff.changes[0].changes[0].field == "on SIGTERM");
+    CHECK(diff.changes[0].changes[0].after.starts_with("ignored"));
+    CHECK(diff.changes[0].changes[1].after == "SIGUSR1");
+}
+
+TEST_CASE("memory of another architecture or page size is not compared, and it is said why") {
+    Made before("a"), after("a");
+    CHECK(unlike(before.moment(), after.moment()).empty());
+    before.checkpoint.architecture = images::Architecture::aarch64;
+    CHECK(unlike(before.moment(), after.moment()).find("aarch64") != std::string::npos);
+    after.checkpoint.architecture = images::Architecture::aarch64;
+    CHECK(unlike(before.moment(), after.moment()).empty());
+    // One page of 64 KiB.
+    after.source.files["pages-1.img"] = std::string(65536, 'a');
+    after.checkpoint.processes[0].mappings[0].end = 0x10000 + 65536;
+    CHECK(unlike(before.moment(), after.moment()) == "one has pages of 4096 bytes, the other of 65536");
 }
 
 TEST_CASE("progress ends at the end and never runs past it") {
