@@ -17,6 +17,7 @@ repository must be clean, and nothing may be left lying about. What harms:
 
 import argparse
 import collections
+import hashlib
 import itertools
 import json
 import os
@@ -326,7 +327,6 @@ class Drill:
 
 
 def check_lines(text):
-    import hashlib
     memory = hashlib.sha256()
     for expected, line in enumerate(text.splitlines(), 1):
         number, value, digest = line.split(" ")

@@ -1,13 +1,13 @@
 """rewind --dry-run, the look afterwards, and --recreate."""
 
 import json
-import os
 import pathlib
+import socket
 import time
 
 import pytest
 
-from programs import COUNTER, WRITER, written
+from programs import WRITER, written
 from support import Container, Untouched, assert_refused, docker, run, wait_until
 
 SERVER = ["python3", "-uc", """
@@ -26,7 +26,6 @@ def test_a_dry_run_tells_what_would_happen_and_touches_nothing(repo, container):
     server.exec("sh", "-c", "echo one >/kept; echo two >/gone-later")
     repo.snap(server)
     server.exec("sh", "-c", "echo changed >>/kept; rm /gone-later; echo three >/new")
-    import socket
     with socket.create_connection((server.address, 9000)):
         time.sleep(0.2)
         with Untouched(server):
