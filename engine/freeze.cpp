@@ -123,11 +123,13 @@ void check_can_dump(const Container& container, const std::vector<pid_t>& proces
                     fmt::format("start it first: docker start {}", container.name));
     }
     if (auto pid = find_unseizable(container, processes)) {
-        throw Error(ErrorKind::unsupported,
-                    fmt::format("process {} of container {} is stopped (SIGSTOP, Ctrl-Z), and on cgroup v1 CRIU would "
-                                "wait for ever for a process that is both stopped and frozen",
-                                *pid, container.name),
-                    fmt::format("let it go on: kill -CONT {}; or run Docker on cgroup v2", *pid));
+        throw Error(
+            ErrorKind::unsupported,
+            fmt::format(
+                "process {} of container {} is stopped (SIGSTOP, Ctrl-Z), and on cgroup v1 CRIU would "
+                "wait for ever for a process that is both stopped and frozen",
+                *pid, container.name),
+            fmt::format("let it go on: kill -CONT {}; or run Docker on cgroup v2", *pid));
     }
     constexpr unsigned k_cap_sys_resource = 24;
     if (have_capability(k_cap_sys_resource)) return;

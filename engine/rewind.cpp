@@ -251,6 +251,21 @@ void check_can_rewind(const Container& container, const store::SnapshotRecord& t
     }
 }
 
+// Docker 28 and later make a container's interfaces when the runtime is done, so a restore must do without them
+// (runtime/loopback.h); before, they are there, with other numbers.
+void check_interfaces(DockerClient& docker, const Container& container, const images::ImageSource& images,
+                      const images::Checkpoint& checkpoint) {
+    if (container.network_mode == "host" || container.network_mode.starts_with("container:")) return;
+    auto interface = bound_interface(images, checkpoint);
+    if (!interface || (docker.version().major() < 28 && !interface->starts_with("number "))) return;
+    throw Error(
+        ErrorKind::unsupported,
+        fmt::format("a socket in the snapshot of container {} is bound to the network interface {}, which is "
+                    "not there (or has another number) while CRIU restores",
+                    container.name, base::escape(*interface)),
+        "snap it while no such socket is open, or with --network host; nothing was touched");
+}
+
 fs::path layer_directory_of(const Container& container, const json& facts) {
     if (auto found = find_writable_layer(container)) return *found;
     // A stopped container of a containerd snapshotter: only the snapshot remembers the place.
@@ -282,6 +297,7 @@ RewindResult rewind(DockerClient& docker, store::Repository& repository, const s
                 docker.info().value("DockerRootDir", "/var/lib/docker")};
     Target target{ready.images, ready.layer, ready.layer_data, ready.engine_facts.value("was_paused", false)};
     fit(target, ready.checkpoint);
+    check_interfaces(docker, container, images::DirectorySource(ready.images), ready.checkpoint);
     result.connections_closed = target.close_connections;
 
     Target before;
