@@ -47,7 +47,7 @@ are not run.
 
 TMPDIR says where the directory is made.
 
-Exit status: gdb's own; 1 failed, 2 usage.)";
+Exit status: 0 done, 1 failed, 2 usage; once gdb runs, its own.)";
 
 namespace {
 

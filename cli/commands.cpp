@@ -1,6 +1,7 @@
 #include "cli/command.h"
 #include "cli/keeping.h"
 #include "cli/post_mortem.h"
+#include "cli/recovery.h"
 
 namespace cprewind::cli {
 
@@ -21,6 +22,7 @@ const std::vector<Command>& commands() {
         {"decode", "print one image as JSON", k_decode_help, run_decode},
         {"encode", "make an image from such JSON", k_encode_help, run_encode},
         {"rewind", "bring a container back to a snapshot, in place", k_rewind_help, run_rewind},
+        {"recover", "put right what an interrupted snap or rewind left", k_recover_help, run_recover},
         {"tag", "give a snapshot a name", k_tag_help, run_tag},
         {"rm", "remove snapshots", k_rm_help, run_rm},
         {"prune", "keep some snapshots by rule, remove the rest", k_prune_help, run_prune},

@@ -4,7 +4,6 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
@@ -22,6 +21,7 @@ constexpr size_t k_answer_limit = 256u << 20;
 [[noreturn]] void be_child(const std::function<std::string()>& work, unsigned seconds, uint64_t memory,
                            int fd) {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    for (int fatal : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGXCPU}) ::signal(fatal, SIG_DFL);
     rlimit none{0, 0}, time{seconds, seconds}, space{memory, memory};
     ::setrlimit(RLIMIT_CORE, &none);
     ::setrlimit(RLIMIT_CPU, &time);
@@ -38,21 +38,6 @@ constexpr size_t k_answer_limit = 256u << 20;
     ::_exit(status);
 }
 
-base::ExitStatus wait_for(pid_t pid) {
-    int raw = 0;
-    while (::waitpid(pid, &raw, 0) < 0) {
-        if (errno != EINTR) base::throw_errno(errno, "wait for a child process");
-    }
-    base::ExitStatus status;
-    status.exited = WIFEXITED(raw);
-    if (status.exited) {
-        status.code = WEXITSTATUS(raw);
-    } else {
-        status.signal = WTERMSIG(raw);
-    }
-    return status;
-}
-
 }  // namespace
 
 IsolatedResult run_isolated(const std::function<std::string()>& work, unsigned seconds, uint64_t memory) {
@@ -65,6 +50,7 @@ IsolatedResult run_isolated(const std::function<std::string()>& work, unsigned s
         in.reset();
         be_child(work, seconds, memory, out.get());
     }
+    base::Child child = base::Child::adopt(pid);
     out.reset();
     IsolatedResult result;
     std::vector<std::byte> block(1u << 16);
@@ -74,7 +60,7 @@ IsolatedResult run_isolated(const std::function<std::string()>& work, unsigned s
         if (got < block.size()) break;
     }
     in.reset();
-    result.status = wait_for(pid);
+    result.status = child.wait();
     return result;
 }
 

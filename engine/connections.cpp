@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
 #include <utility>
 
@@ -40,20 +41,25 @@ bool is_wildcard(const std::string& address) {
 
 }  // namespace
 
-bool talks_to_outside(const images::Checkpoint& checkpoint) {
-    std::set<std::pair<std::string, std::string>> connections;
+std::vector<const images::File*> outside_connections(const images::Checkpoint& checkpoint) {
+    std::map<std::pair<std::string, std::string>, const images::File*> connections;
     for (const auto& [id, file] : checkpoint.files) {
         if (!file.socket || file.kind != images::FileKind::inet_socket) continue;
         const images::Socket& socket = *file.socket;
         if (socket.type != SOCK_STREAM || socket.state == k_listen || socket.remote.empty()) continue;
         std::string remote = address_of(socket.remote);
         if (is_loopback(remote) || is_wildcard(remote)) continue;
-        connections.emplace(plain(socket.local), plain(socket.remote));
+        connections.emplace(std::pair(plain(socket.local), plain(socket.remote)), &file);
     }
-    for (const auto& [local, remote] : connections) {
-        if (!connections.contains({remote, local})) return true;
+    std::vector<const images::File*> outside;
+    for (const auto& [ends, file] : connections) {
+        if (!connections.contains({ends.second, ends.first})) outside.push_back(file);
     }
-    return false;
+    return outside;
+}
+
+bool talks_to_outside(const images::Checkpoint& checkpoint) {
+    return !outside_connections(checkpoint).empty();
 }
 
 std::vector<std::string> own_addresses(const images::Checkpoint& checkpoint) {

@@ -9,7 +9,9 @@
 
 namespace cprewind::engine {
 
-// Has it a TCP connection whose other end is not in it? That one has moved on since, or is gone.
+// Its TCP connections whose other end is not in it: that one has moved on since, or is gone.
+std::vector<const images::File*> outside_connections(const images::Checkpoint& checkpoint);
+// Has it any?
 bool talks_to_outside(const images::Checkpoint& checkpoint);
 
 // The addresses, without ports, that its sockets are bound to: those that a loopback does not have anyway, each once.

@@ -64,6 +64,13 @@ std::string message_in(const std::string& body) {
     return std::string(base::trim(body)).substr(0, 500);
 }
 
+// A name or id goes into a URL: only what a container can be called.
+bool is_plausible_name(const std::string& name) {
+    return !name.empty() && name.find_first_not_of(
+                                "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                "0123456789_.-") == std::string::npos;
+}
+
 }  // namespace
 
 unsigned EngineVersion::major() const {
@@ -95,10 +102,16 @@ DockerClient::~DockerClient() {
 
 DockerClient::Answer DockerClient::request(std::string_view method, const std::string& path,
                                            const std::optional<json>& body, seconds limit) {
+    // Bytes that are not UTF-8 cannot come from Docker, which speaks Go's JSON; from a stored file they could.
+    return send(method, path, body ? body->dump(-1, ' ', false, json::error_handler_t::replace) : "",
+                "Content-Type: application/json", limit);
+}
+
+DockerClient::Answer DockerClient::send(std::string_view method, const std::string& path,
+                                        const std::string& sent, const char* content_type, seconds limit) {
     Answer answer;
-    std::string sent = body ? body->dump() : std::string();
     curl_easy_reset(curl_);
-    curl_slist* headers = curl_slist_append(nullptr, "Content-Type: application/json");
+    curl_slist* headers = curl_slist_append(nullptr, content_type);
     headers = curl_slist_append(headers, "Expect:");
     curl_easy_setopt(curl_, CURLOPT_UNIX_SOCKET_PATH, socket_.c_str());
     curl_easy_setopt(curl_, CURLOPT_URL, ("http://docker" + prefix_ + path).c_str());
@@ -110,7 +123,7 @@ DockerClient::Answer DockerClient::request(std::string_view method, const std::s
     curl_easy_setopt(curl_, CURLOPT_HTTPHEADER, headers);
     curl_easy_setopt(curl_, CURLOPT_WRITEFUNCTION, collect);
     curl_easy_setopt(curl_, CURLOPT_WRITEDATA, &answer.body);
-    if (method == "POST") {
+    if (method != "GET") {
         curl_easy_setopt(curl_, CURLOPT_POSTFIELDS, sent.data());
         curl_easy_setopt(curl_, CURLOPT_POSTFIELDSIZE, static_cast<long>(sent.size()));
     }
@@ -168,11 +181,8 @@ json DockerClient::containers() {
 }
 
 json DockerClient::inspect_container(const std::string& name) {
-    // A name goes into a URL: anything that no container can be called is not found, without asking.
-    bool plausible = !name.empty() && name.find_first_not_of(
-                                          "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                          "0123456789_.-") == std::string::npos;
-    if (plausible) {
+    // Anything that no container can be called is not found, without asking.
+    if (is_plausible_name(name)) {
         try {
             return call("GET", "/containers/" + name + "/json", "inspect " + name);
         } catch (const Error& error) {
@@ -220,6 +230,59 @@ void DockerClient::kill(const std::string& id) {
 void DockerClient::start(const std::string& id, const std::optional<std::string>& checkpoint) {
     std::string query = checkpoint ? "?checkpoint=" + *checkpoint : std::string();
     call("POST", "/containers/" + id + "/start" + query, "start container " + id.substr(0, 12), {}, k_long);
+}
+
+std::string DockerClient::create(const std::string& name, const json& body) {
+    if (!is_plausible_name(name)) {
+        throw Error(ErrorKind::usage,
+                    fmt::format("'{}' cannot be the name of a container", base::escape(name)),
+                    "letters, digits, '_', '.' and '-', beginning with a letter or digit");
+    }
+    json made = call("POST", "/containers/create?name=" + name, "create container " + name, body, k_long);
+    std::string id = made.is_object() ? text_field(made, "Id") : "";
+    if (id.empty())
+        throw Error(ErrorKind::failed, fmt::format("Docker created container {} without an id", name));
+    return id;
+}
+
+void DockerClient::rename(const std::string& id, const std::string& new_name) {
+    call("POST", "/containers/" + id + "/rename?name=" + new_name,
+         fmt::format("rename container {} to {}", id.substr(0, 12), new_name));
+}
+
+void DockerClient::remove(const std::string& id, bool with_volumes) {
+    try {
+        call("DELETE", fmt::format("/containers/{}?force=1&v={}", id, with_volumes ? 1 : 0),
+             "remove container " + id.substr(0, 12), {}, k_long);
+    } catch (const Error& error) {
+        if (error.kind() != ErrorKind::not_found) throw;
+    }
+}
+
+void DockerClient::connect_network(const std::string& network, const std::string& id, const json& endpoint) {
+    call("POST", "/networks/" + network + "/connect",
+         fmt::format("connect container {} to network {}", id.substr(0, 12), network),
+         json{{"Container", id}, {"EndpointConfig", endpoint}});
+}
+
+std::optional<std::string> DockerClient::image_id(const std::string& name) {
+    // Names of images have slashes, which the API takes as they are; what would end the path has no business here.
+    if (name.empty() || name.find_first_of("?#% \"\n") != std::string::npos) return std::nullopt;
+    try {
+        json image = call("GET", "/images/" + name + "/json", "inspect image " + name);
+        return text_field(image, "Id");
+    } catch (const Error& error) {
+        if (error.kind() != ErrorKind::not_found) throw;
+        return std::nullopt;
+    }
+}
+
+void DockerClient::put_archive(const std::string& id, const std::string& path, const std::string& tar) {
+    Answer answer = send("PUT", "/containers/" + id + "/archive?path=" + path, tar,
+                         "Content-Type: application/x-tar", k_long);
+    if (answer.status < 400) return;
+    throw Error(ErrorKind::failed, fmt::format("cannot write into container {}: Docker says: {}",
+                                               id.substr(0, 12), base::escape(message_in(answer.body))));
 }
 
 void DockerClient::checkpoint(const std::string& id, const std::string& name, const std::string& directory) {

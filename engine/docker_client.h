@@ -46,6 +46,16 @@ class DockerClient {
     // SIGKILL that restart policies take as the user's own stop; returns when the container is not running.
     void kill(const std::string& id);
     void start(const std::string& id, const std::optional<std::string>& checkpoint = {});
+    // Makes a container from a create request (engine/clone.h) and returns its id.
+    std::string create(const std::string& name, const nlohmann::json& body);
+    void rename(const std::string& id, const std::string& new_name);
+    // With its anonymous volumes or without; a running one is killed first. Being gone already is no error.
+    void remove(const std::string& id, bool with_volumes);
+    void connect_network(const std::string& network, const std::string& id, const nlohmann::json& endpoint);
+    // The id of the container image that a name means now, or nothing.
+    std::optional<std::string> image_id(const std::string& name);
+    // Unpacks an uncompressed tar below `path` of the container's file system, running or not.
+    void put_archive(const std::string& id, const std::string& path, const std::string& tar);
     // Leaves the container running. `directory` is where the daemon makes a directory `name`.
     void checkpoint(const std::string& id, const std::string& name, const std::string& directory);
 
@@ -56,6 +66,8 @@ class DockerClient {
     };
     Answer request(std::string_view method, const std::string& path,
                    const std::optional<nlohmann::json>& body, std::chrono::seconds limit);
+    Answer send(std::string_view method, const std::string& path, const std::string& body,
+                const char* content_type, std::chrono::seconds limit);
     // Like request, but a status of 400 and more is an Error that begins with `doing` ("pause web").
     nlohmann::json call(std::string_view method, const std::string& path, std::string_view doing,
                         const std::optional<nlohmann::json>& body = {},

@@ -6,6 +6,8 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "engine/journal.h"
+#include "engine/resume.h"
 
 namespace cprewind::engine {
 namespace {
@@ -68,10 +70,11 @@ Freeze::Freeze(DockerClient& docker, const Container& container, std::vector<int
       container_(container),
       guard_(
           [id = container.id, paused = container.paused] {
-              if (!paused) DockerClient().unpause(id);
+              if (!paused) resume_container(id);
           },
           std::move(holds)) {
     if (container_.paused) return;
+    write_freeze_note(container_.id);
     since_ = std::chrono::steady_clock::now();
     docker_.pause(container_.id);
     for (int tries = 0; auto pid = find_vfork(processes_of(container_)); ++tries) {
@@ -93,7 +96,7 @@ Freeze::Freeze(DockerClient& docker, const Container& container, std::vector<int
 Freeze::~Freeze() {
     if (!holding_) return;
     try {
-        if (!container_.paused) docker_.unpause(container_.id);
+        if (!container_.paused) resume_container(container_.id);
         guard_.disarm();
     } catch (const std::exception&) {
         // Not disarmed: the guard, destroyed next, tries once more on a connection of its own.
@@ -102,13 +105,21 @@ Freeze::~Freeze() {
 
 void Freeze::resume() {
     CPREWIND_CHECK(holding_);
-    if (!container_.paused) docker_.unpause(container_.id);
+    if (!container_.paused) {
+        try {
+            docker_.unpause(container_.id);
+        } catch (const Error&) {
+            // Docker has died meanwhile: that costs a few milliseconds, not the snapshot.
+            resume_container(container_.id);
+        }
+    }
     abandon();
 }
 
 void Freeze::abandon() {
     holding_ = false;
     guard_.disarm();
+    if (!container_.paused) drop_freeze_note(container_.id);
 }
 
 void check_can_dump(const Container& container, const std::vector<pid_t>& processes) {

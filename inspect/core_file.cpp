@@ -50,6 +50,12 @@ void give(const CoreFile::Sink& sink, uint64_t offset, std::span<const std::byte
     flush(bytes.size());
 }
 
+// Address space that was set aside and never written, terabytes of it in some programs: what cannot be accessed, and
+// what the program itself wants in no core (the shadow of sanitizers).
+bool is_reserve(const Mapping& mapping) {
+    return mapping.protection == PROT_NONE || (mapping.advice >> MADV_DONTDUMP & 1) != 0;
+}
+
 std::vector<CoreThread> load_threads(Moment moment, const Process& process, const AddressSpace& memory,
                                      images::Findings& findings) {
     std::vector<CoreThread> threads;
@@ -92,7 +98,15 @@ CoreFile::CoreFile(Moment moment, const Process& process, const ContainerFiles& 
     size_ = (head_.size() + page - 1) / page * page;
     for (CoreSegment& segment : segments_) {
         segment.offset = size_;
-        if (segment.has_content) size_ += segment.bytes;
+        if (!segment.has_content) continue;
+        if (segment.bytes > static_cast<uint64_t>(INT64_MAX) - size_) {
+            throw Error(
+                ErrorKind::unsupported,
+                fmt::format(
+                    "the mappings of process {} are larger than a file can be: the images are damaged",
+                    process.pid.value));
+        }
+        size_ += segment.bytes;
     }
     // Once more, now that it is known where each segment lies.
     head_ = make_head(notes);
@@ -114,8 +128,9 @@ void CoreFile::plan_mapping(const Mapping& mapping) {
     memory_.visit(mapping.start, mapping.size(), [&](const AddressSpace::Part& part) {
         switch (part.state) {
             case PageState::present:
-            case PageState::zero:
                 return add(part.address, part.bytes, true);
+            case PageState::zero:
+                return add(part.address, part.bytes, !is_reserve(mapping));
             case PageState::from_file:
                 if (found.file) return add(part.address, part.bytes, true);
                 gap.why = found.why_not;
@@ -201,6 +216,13 @@ struct CoreFile::Writer {
         for (uint64_t done = 0; done < part.bytes;) {
             auto bytes = stream.at(*part.run, part.run_address + done);
             bytes = bytes.first(static_cast<size_t>(std::min<uint64_t>(bytes.size(), part.bytes - done)));
+            if (bytes.empty()) {
+                // The last part of a page, of a mapping whose borders are none of pages.
+                block.resize(k_block);
+                auto rest = std::span(block).first(static_cast<size_t>(std::min(k_block, part.bytes - done)));
+                part.pages->read_run(*part.run, part.run_address + done, rest);
+                bytes = rest;
+            }
             give(sink, offset + done, bytes);
             done += bytes.size();
         }

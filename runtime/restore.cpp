@@ -25,6 +25,8 @@ constexpr uint64_t k_log_limit = 64u << 20;
 base::ExitStatus run_runc(const std::string& runc, std::vector<std::string> words, bool quietly) {
     words.insert(words.begin(), runc);
     base::SpawnOptions options;
+    // What we would not see the end of must not go on: nobody would know whose processes those are.
+    options.dies_with_us = true;
     if (!quietly) {
         // The container's own standard streams come through us: containerd gave them to `create`.
         options.standard_in = STDIN_FILENO;

@@ -3,6 +3,7 @@
 
 #include "images/coverage.h"
 #include "inspect/artifacts.h"
+#include "inspect/core_file.h"
 #include "inspect/creds.h"
 #include "inspect/diff.h"
 #include "inspect/fds.h"
@@ -20,6 +21,20 @@
 using namespace cprewind;
 
 namespace {
+
+void make_core(inspect::Moment moment, const images::Process& process) {
+    constexpr uint64_t k_written = 16u << 20;
+    images::Findings findings;
+    inspect::ContainerFiles files(moment, nullptr, nullptr, {}, findings);
+    inspect::CoreFile core(moment, process, files, findings);
+    if (core.size() > k_written) return;
+    core.write(
+        [&](uint64_t offset, std::span<const std::byte> bytes) {
+            fuzz::must(offset <= core.size() && bytes.size() <= core.size() - offset,
+                       "all of it is in the core");
+        },
+        [](uint64_t) {});
+}
 
 void look_at_processes(inspect::Moment moment) {
     images::Findings findings;
@@ -78,6 +93,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         fuzz::allow_refusal([&] { look_at_processes(moment); });
         fuzz::allow_refusal([&] { look_at_the_rest(moment); });
         compare(moment);
+        for (const images::Process& process : checkpoint.processes)
+            fuzz::allow_refusal([&] { make_core(moment, process); });
     });
     return 0;
 }

@@ -289,6 +289,38 @@ TEST_CASE("more segments than a program header can count are counted elsewhere")
     CHECK(read.memory(0x100000000 + (k_pages - 2) * MadeProcess::k_page, 1) == "p");
 }
 
+TEST_CASE("address space that nobody wrote to and nobody may read takes no place, and no sum overflows") {
+    MadeProcess made(criu::core_entry::X86_64);
+    made.core.mutable_thread_info()->mutable_gpregs()->set_ip(1);
+    made.map(0x100000000, uint64_t{1} << 32, PROT_NONE);
+    made.map(0x200000000000, 1, PROT_READ);
+    made.page(0x100000000, "but this was");
+    made.load();
+    ContainerFiles files = no_files(made.moment());
+    images::Findings findings;
+    CoreFile core(made.moment(), made.process(), files, findings);
+    CHECK(core.memory_bytes() == 2 * MadeProcess::k_page);
+    CHECK(ReadCore(core).memory(0x100000000, 12) == "but this was");
+
+    made.map(0x300000000000, uint64_t{1} << 51, PROT_READ);
+    made.load();
+    CHECK_THROWS_AS(CoreFile(made.moment(), made.process(), files, findings), cprewind::base::Error);
+}
+
+TEST_CASE("mappings that begin and end within pages are copied all the same") {
+    MadeProcess made(criu::core_entry::X86_64);
+    made.core.mutable_thread_info()->mutable_gpregs()->set_ip(1);
+    made.map(0x10800, 1, PROT_READ);  // to 0x11800
+    made.page(0x10000, std::string(0x800, 'a') + "begin");
+    made.page(0x11000, std::string(0x7fc, 'b') + "ends");
+    made.load();
+    ContainerFiles files = no_files(made.moment());
+    images::Findings findings;
+    ReadCore read(CoreFile(made.moment(), made.process(), files, findings));
+    CHECK(read.memory(0x10800, 5) == "begin");
+    CHECK(read.memory(0x117fc, 4) == "ends");
+}
+
 TEST_CASE("no core is made of a zombie, of 32-bit code and of other architectures") {
     using cprewind::base::Error;
     images::Findings findings;

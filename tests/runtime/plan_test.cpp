@@ -55,6 +55,19 @@ TEST_CASE("a plan comes back as it was left, once") {
     CHECK_FALSE(take_plan(state.path, k_id));
 }
 
+TEST_CASE("whether the taker of a plan is alive can be seen") {
+    State state;
+    state.leave();
+    CHECK_FALSE(is_at_work(state.path, k_id));
+    {
+        auto taken = take_plan(state.path, k_id);
+        REQUIRE(taken);
+        CHECK(is_at_work(state.path, k_id));
+    }
+    CHECK(outcome_of(state.path, k_id) == Outcome::taken);
+    CHECK_FALSE(is_at_work(state.path, k_id));
+}
+
 TEST_CASE("a new plan replaces an earlier one and its outcome") {
     State state;
     state.leave();
