@@ -1,10 +1,14 @@
 #include "engine/connections.h"
 
+#include <fmt/format.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <map>
 #include <set>
 #include <utility>
+
+#include "images/image_json.h"
 
 namespace cprewind::engine {
 namespace {
@@ -70,6 +74,26 @@ std::vector<std::string> own_addresses(const images::Checkpoint& checkpoint) {
         addresses.insert(address);
     }
     return {addresses.begin(), addresses.end()};
+}
+
+std::optional<std::string> bound_interface(const images::ImageSource& images,
+                                           const images::Checkpoint& checkpoint) {
+    auto can_be_bound = [](const auto& entry) {
+        return entry.second.kind == images::FileKind::inet_socket ||
+               entry.second.kind == images::FileKind::packet_socket;
+    };
+    auto file = images.open("files.img");
+    if (!file || std::none_of(checkpoint.files.begin(), checkpoint.files.end(), can_be_bound))
+        return std::nullopt;
+    images::Findings findings;
+    images::Json image = images::decode_image(*file, "files.img", findings);
+    for (const images::Json& entry : image["entries"]) {
+        auto device = entry.value(images::Json::json_pointer("/isk/opts/so_bound_dev"), std::string());
+        if (!device.empty() && device != "lo") return device;
+        auto number = entry.value(images::Json::json_pointer("/psk/ifindex"), uint64_t{0});
+        if (number > 1) return fmt::format("number {}", number);  // 1 is the loopback in every namespace
+    }
+    return std::nullopt;
 }
 
 }  // namespace cprewind::engine

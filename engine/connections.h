@@ -1,6 +1,7 @@
 // What the sockets of a dump need of the world to be put back.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,5 +16,10 @@ bool talks_to_outside(const images::Checkpoint& checkpoint);
 
 // The addresses, without ports, that its sockets are bound to: those that a loopback does not have anyway, each once.
 std::vector<std::string> own_addresses(const images::Checkpoint& checkpoint);
+
+// The interface that a socket is bound to (SO_BINDTODEVICE, a packet socket), other than the loopback: a name as it was,
+// or "number 7". CRIU needs that very interface while it restores. `images` has the images of `checkpoint`.
+std::optional<std::string> bound_interface(const images::ImageSource& images,
+                                           const images::Checkpoint& checkpoint);
 
 }  // namespace cprewind::engine

@@ -73,7 +73,7 @@ struct FreezeRequest {
     std::filesystem::path fallback_staging;  // on disk, for what memory cannot hold
     const ContainerLock& lock;               // of this container: nobody else touches it meanwhile
     std::shared_ptr<const LayerBefore> before = nullptr;  // what need not be read again
-    std::vector<images::Volume> volumes = {};              // captured with it
+    std::vector<images::Volume> volumes = {};             // captured with it
 };
 
 // Takes the moment. With `keep_frozen` the container stays frozen and the holder of that is put there, else

@@ -15,9 +15,9 @@ FrozenMoment look(DockerClient& docker, const std::string& name,
     recover_container(docker, lock, find_container(docker, name).id, fallback_staging.parent_path(), report);
     Container container = find_container(docker, name);
     report("freezing", 0, 0);
-    FrozenMoment moment = take_moment(
-        docker, container,
-        {Via::automatic, fallback_staging, lock, choose_volumes(container, volumes, {docker_root(docker)})});
+    FrozenMoment moment = take_moment(docker, container,
+                                      {Via::automatic, fallback_staging, lock, nullptr,
+                                       choose_volumes(container, volumes, {docker_root(docker)})});
     moment.layer->finish();
     moment.volumes->finish();
     moment.volumes->write_trees();

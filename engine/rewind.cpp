@@ -123,7 +123,8 @@ class Before {
     // A running one is frozen from here on.
     void take(DockerClient& docker, const Container& container, const fs::path& staging_path,
               const ContainerLock& lock, const std::vector<images::Volume>& volumes) {
-        moment_ = take_moment(docker, container, {Via::automatic, staging_path, lock, volumes}, &freeze_);
+        moment_ =
+            take_moment(docker, container, {Via::automatic, staging_path, lock, nullptr, volumes}, &freeze_);
     }
 
     // After store_moment, or without one.
@@ -211,6 +212,7 @@ RewindResult rewind(DockerClient& docker, store::Repository& repository, const s
     Target target = target_of(ready);
     if (request.volumes) target.volumes = place_volumes(container, ready.volumes);
     result.other_users = other_users(docker, container, target.volumes);
+    check_interfaces(docker, container, images::DirectorySource(ready.images), ready.checkpoint);
     result.connections_closed = target.close_connections;
 
     Before before;

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "engine/clone.h"
+#include "engine/connections.h"
 #include "engine/recreate.h"
 
 namespace cprewind::engine {
@@ -77,6 +78,19 @@ void check_can_rewind(const Container& container, const store::SnapshotRecord& t
                         target.info.container_id.substr(0, 12), container.name, container.id.substr(0, 12)),
             fmt::format("cprewind log {} lists the snapshots of this one", container.name));
     }
+}
+
+void check_interfaces(DockerClient& docker, const Container& container, const images::ImageSource& images,
+                      const images::Checkpoint& checkpoint) {
+    if (container.network_mode == "host" || container.network_mode.starts_with("container:")) return;
+    auto interface = bound_interface(images, checkpoint);
+    if (!interface || (docker.version().major() < 28 && !interface->starts_with("number "))) return;
+    throw Error(
+        ErrorKind::unsupported,
+        fmt::format("a socket in the snapshot of container {} is bound to the network interface {}, which is "
+                    "not there (or has another number) while CRIU restores",
+                    container.name, base::escape(*interface)),
+        "snap it while no such socket is open, or with --network host; nothing was touched");
 }
 
 fs::path layer_directory_of(const Container& container, const json& facts) {

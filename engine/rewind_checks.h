@@ -7,6 +7,7 @@
 
 #include "engine/container.h"
 #include "engine/rewind.h"
+#include "images/checkpoint.h"
 
 namespace cprewind::engine {
 
@@ -17,6 +18,12 @@ void check_can_rewind(const Container& container, const store::SnapshotRecord& t
 // Errors: unsupported, when there is none.
 std::pair<Via, bool> choose_way(DockerClient& docker, const Container& container,
                                 const RewindRequest& request);
+
+// Errors: unsupported, when a socket of the snapshot is bound to an interface. Docker 28 and later make a container's
+// interfaces when the runtime is done, so a restore must do without them (runtime/loopback.h); before, they are there,
+// with other numbers.
+void check_interfaces(DockerClient& docker, const Container& container, const images::ImageSource& images,
+                      const images::Checkpoint& checkpoint);
 
 // The writable layer; `facts` is the snapshot's engine.json, which remembers it.
 std::filesystem::path layer_directory_of(const Container& container, const nlohmann::json& facts);

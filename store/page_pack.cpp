@@ -68,7 +68,8 @@ uint32_t PagePack::group_of(uint32_t slot) const {
 
 bool PagePack::has_its_hints(size_t i, std::span<const std::byte> raw) const {
     for (uint32_t page = 0; page < index_.groups[i].pages; ++page) {
-        if (store::hint_of(raw.subspan(page * k_page_size, k_page_size)) != index_.hints[first_hints_[i] + page])
+        if (store::hint_of(raw.subspan(page * k_page_size, k_page_size)) !=
+            index_.hints[first_hints_[i] + page])
             return false;
     }
     return true;

@@ -5,6 +5,10 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include "base/fd.h"
+#include "images/directory_source.h"
+#include "images/image_json.h"
+
 using namespace cprewind;
 using engine::own_addresses;
 using engine::talks_to_outside;
@@ -61,6 +65,27 @@ TEST_CASE("a connection whose both ends are in the dump is inside, whatever its 
     CHECK(talks_to_outside(with({tcp("172.17.0.2:4000", "172.17.0.2:80")})));
     CHECK(talks_to_outside(
         with({tcp("172.17.0.2:4000", "172.17.0.2:80"), tcp("172.17.0.2:80", "172.17.0.2:4001")})));
+}
+
+TEST_CASE("a socket that is bound to an interface is found by the interface's name or number") {
+    auto found = [](const char* fixture, const char* place, const images::Json& value) {
+        images::DirectorySource source(std::filesystem::path(CPREWIND_FIXTURES) / fixture);
+        images::Findings findings;
+        images::Json image = images::decode_image(*source.open("files.img"), "files.img", findings);
+        for (images::Json& entry : image["entries"]) {
+            images::Json::json_pointer at(place);
+            if (entry.contains(at.parent_pointer())) entry[at] = value;
+        }
+        base::TemporaryDirectory directory("/tmp", "cprewind-connections-");
+        base::replace_file(directory.path() / "files.img", images::encode_image(image));
+        return engine::bound_interface(images::DirectorySource(directory.path()),
+                                       images::load_checkpoint(source));
+    };
+    CHECK(found("states/packet", "/psk/ifindex", 0U) == std::nullopt);
+    CHECK(found("states/packet", "/psk/ifindex", 1U) == std::nullopt);
+    CHECK(found("states/packet", "/psk/ifindex", 7U) == "number 7");
+    CHECK(found("states/udp", "/isk/opts/so_bound_dev", "lo") == std::nullopt);
+    CHECK(found("states/udp", "/isk/opts/so_bound_dev", "eth0") == "eth0");
 }
 
 TEST_CASE("the addresses that sockets are bound to, each once, without those that every loopback has") {

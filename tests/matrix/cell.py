@@ -130,6 +130,10 @@ class Cell:
         return answer
 
     @staticmethod
+    def engine():
+        return int(docker("version", "--format", "{{.Server.Version}}").split(".")[0])
+
+    @staticmethod
     def freezer_v1():
         return pathlib.Path("/sys/fs/cgroup/freezer").exists()
 
@@ -146,7 +150,9 @@ class Cell:
     def refused(self, words, pattern, reason, remedy, container):
         """`cprewind WORDS` fails with `pattern` in its message, and the container runs on as if nothing had been."""
         if self.by.name == "docker":
-            self.by.snap(container)  # what does Docker say?
+            if words[0] == "snap":
+                self.by.snap(container)
+            self.by.rewind(container)  # what does Docker say?
             return
         result = self.by.repo(*words, status=None)
         assert result.status == 1, f"expected a refusal: {result!r}"

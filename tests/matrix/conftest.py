@@ -76,7 +76,11 @@ def pytest_sessionfinish(session):
     path = session.config.getoption("result")
     if not path or not outcomes:
         return
+    # A run of some rows renews these; the others stay as an earlier run found them.
+    path = pathlib.Path(path)
+    cells = {(cell["group"], cell["row"]): cell for cell in json.loads(path.read_text())["cells"]} if path.exists() else {}
+    cells |= {(cell["group"], cell["row"]): cell for cell in outcomes}
     root = {"lab": session.config.getoption("lab"), "by": session.config.getoption("by"),
-            "versions": versions(), "cells": outcomes}
-    pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
-    pathlib.Path(path).write_text(json.dumps(root, indent=1, ensure_ascii=False) + "\n")
+            "versions": versions(), "cells": sorted(cells.values(), key=lambda cell: cell["line"])}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(root, indent=1, ensure_ascii=False) + "\n")

@@ -183,3 +183,22 @@ def test_outside_files_open_and_grown(cell, mount, kind):
         cell.cannot("a program that goes back to a file of now would write garbage into it: CRIU refuses, and the "
                     "container stands where it stood", result.err, "capture the volume: `cprewind snap --volumes`")
     cell.rewind(made)
+
+
+@both
+def test_outside_files_captured(cell, mount, kind):
+    """{kind} that is captured (`snap --volumes`), with a file open that has grown since: its files go back, too"""
+    if cell.by.name != "cprewind":
+        pytest.fail("Docker has no way to keep a volume's files of then")
+    if "--volumes" not in cell.by.repo("snap", "--help").out:
+        pytest.skip("this cprewind cannot capture volumes")
+    options, _ = mount
+    made = cell.witness(*options, file="/data/witness.log")
+    made.exec("sh", "-c", "echo then >/data/file")
+    blue = ask(made, "blue")
+    cell.snap(made, "--volumes")
+    ask(made, "red")
+    made.exec("sh", "-c", "echo now >/data/file; echo new >/data/new")
+    cell.rewind(made)
+    assert ask(made) == blue and made.exec("cat", "/data/file") == "then\n"
+    made.exec("test", "-e", "/data/new", status=1)
