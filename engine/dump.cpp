@@ -35,6 +35,7 @@ std::string runtime_message(const fs::path& log, const std::string& standard_err
 
 [[noreturn]] void throw_dump_failed(const Container& container, const std::string& criu_log,
                                     const std::string& otherwise) {
+    keep_failed_log(criu_log);
     auto cause = explain_criu_log(criu_log);
     std::string said = cause ? cause->cause : base::escape(otherwise);
     throw Error(ErrorKind::failed, fmt::format("CRIU cannot dump container {}: {}", container.name, said),

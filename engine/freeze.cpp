@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "engine/doctor_container.h"
 
 namespace cprewind::engine {
 namespace {
@@ -123,6 +124,7 @@ FrozenMoment take_moment(DockerClient& docker, const Container& container, const
                          std::unique_ptr<Freeze>* keep_frozen) {
     std::vector<pid_t> processes = processes_of(container);
     check_can_dump(container, processes);
+    refuse_certain_failures(container, processes);
     FrozenMoment moment;
     moment.method = choose_method(docker, container, request.via);
     auto layer = find_writable_layer(container);

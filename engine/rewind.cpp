@@ -100,6 +100,7 @@ Error explain_start(const Scene& scene, const Error& start_error) {
     } catch (const Error&) {
         // Docker's own restore keeps its log to itself.
     }
+    keep_failed_log(log);
     auto cause = explain_criu_log(log);
     return Error(ErrorKind::failed,
                  cause
