@@ -199,35 +199,6 @@ json DockerClient::inspect_container(const std::string& name) {
     throw Error(ErrorKind::not_found, fmt::format("no container is called '{}'", base::escape(name)), hint);
 }
 
-void DockerClient::create_volume(const std::string& name, const json& labels) {
-    call("POST", "/volumes/create", "make volume " + name, json{{"Name", name}, {"Labels", labels}});
-}
-
-json DockerClient::volumes() {
-    json list = call("GET", "/volumes", "list volumes");
-    return list.is_object() && list["Volumes"].is_array() ? list["Volumes"] : json::array();
-}
-
-std::string DockerClient::volume_directory(const std::string& name) {
-    if (!is_plausible_name(name)) return {};
-    try {
-        json volume = call("GET", "/volumes/" + name, "inspect volume " + name);
-        return volume.is_object() ? text_field(volume, "Mountpoint") : "";
-    } catch (const Error& error) {
-        if (error.kind() != ErrorKind::not_found) throw;
-        return {};
-    }
-}
-
-void DockerClient::remove_volume(const std::string& name) {
-    if (!is_plausible_name(name)) return;
-    try {
-        call("DELETE", "/volumes/" + name, "remove volume " + name, {}, k_long);
-    } catch (const Error& error) {
-        if (error.kind() != ErrorKind::not_found) throw;
-    }
-}
-
 void DockerClient::pause(const std::string& id) {
     call("POST", "/containers/" + id + "/pause", "pause container " + id.substr(0, 12));
 }

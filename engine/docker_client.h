@@ -56,13 +56,6 @@ class DockerClient {
     std::optional<std::string> image_id(const std::string& name);
     // Unpacks an uncompressed tar below `path` of the container's file system, running or not.
     void put_archive(const std::string& id, const std::string& path, const std::string& tar);
-
-    void create_volume(const std::string& name, const nlohmann::json& labels);
-    nlohmann::json volumes();
-    // Its directory on this host; empty when there is no such volume, or none with a directory.
-    std::string volume_directory(const std::string& name);
-    // Being gone already is no error.
-    void remove_volume(const std::string& name);
     // Leaves the container running. `directory` is where the daemon makes a directory `name`.
     void checkpoint(const std::string& id, const std::string& name, const std::string& directory);
 

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <set>
 #include <thread>
 
 #include "base/error.h"
@@ -154,7 +155,8 @@ class Forker {
                                                                       : protect_host_directories(create.body);
         if (number == 0) {
             result.host_directories = host_directories;
-            for (const auto& [port, hosts] : same_ports_elsewhere(inspect_).items()) {
+            json published = same_ports_elsewhere(inspect_);
+            for (const auto& [port, hosts] : published.items()) {
                 if (!wanted.contains(port)) result.dropped_ports.push_back(port);
             }
         }
@@ -286,6 +288,12 @@ ForkResult fork(DockerClient& docker, store::Repository& repository, const store
             result.forks.push_back(forker.create(names[number], number, result));
             restore_layer(find_unstarted_layer(docker, result.forks.back().id), moment.layer, data.get());
         }
+        std::set<std::string> read_only(result.host_directories.begin(), result.host_directories.end());
+        if (request.volumes == VolumeMode::read_only) {
+            for (const json& mount : inspect.value("Mounts", json::array()))
+                read_only.insert(mount.value("Destination", ""));
+        }
+        protect_mounts(moment.images, read_only);
         start_all(result.forks, moment, result.connections_closed, report);
         for (const Forked& fork : result.forks) repository.set_head(fork.id, target.id);
     } catch (...) {

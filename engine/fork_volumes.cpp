@@ -1,13 +1,17 @@
 #include "engine/fork_volumes.h"
 
 #include <fmt/format.h>
+#include <sys/mount.h>
 
 #include <algorithm>
 #include <filesystem>
 
 #include "base/error.h"
+#include "base/fd.h"
 #include "base/process.h"
 #include "base/text.h"
+#include "images/directory_source.h"
+#include "images/image_json.h"
 
 namespace cprewind::engine {
 namespace {
@@ -94,6 +98,24 @@ std::vector<std::string> protect_host_directories(json& body) {
         places.push_back(mount.value("Target", ""));
     }
     return places;
+}
+
+void protect_mounts(const fs::path& images, const std::set<std::string>& places) {
+    if (places.empty()) return;
+    images::DirectorySource source(images);
+    for (const std::string& name : source.list()) {
+        if (!name.starts_with("mountpoints-")) continue;
+        images::Findings findings;
+        images::Json image = images::decode_image(*source.open(name), name, findings);
+        for (images::Json& mount : image["entries"]) {
+            if (!places.contains(mount.value("mountpoint", ""))) continue;
+            images::Json& flags = mount["flags"];  // crit's form is "0x…"
+            uint64_t value = flags.is_string() ? base::parse_address(flags.get<std::string>()).value_or(0)
+                                               : flags.get<uint64_t>();
+            flags = fmt::format("{:#x}", value | MS_RDONLY);
+        }
+        base::replace_file(images / name, images::encode_image(image));
+    }
 }
 
 }  // namespace cprewind::engine

@@ -2,7 +2,9 @@
 // files would ruin them for both.
 #pragma once
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -32,6 +34,9 @@ void give_volumes(DockerClient& docker, const nlohmann::json& inspect, const std
 
 // Makes directories of the host read-only in a create request; returns their places.
 std::vector<std::string> protect_host_directories(nlohmann::json& body);
+
+// Read-only in the images, too: CRIU gives each mount the flags that it had. A file that is open for writing there stays so.
+void protect_mounts(const std::filesystem::path& images, const std::set<std::string>& places);
 
 // The label of all that `fork` makes: the snapshot's id, and what tells one run from another.
 inline constexpr const char* k_fork_label = "cprewind.fork";

@@ -94,7 +94,7 @@ def test_a_server_answers_at_its_own_port_and_no_port_is_published_unless_asked_
 
 def test_eight_at_once_share_their_pages(repo, container, fork):
     heap = container(HEAP)
-    heap.last_tick()
+    wait_until(heap.ticks, "the heap is made", 60)
     name = repo.snap(heap)["name"]
     document, forks = fork(name, "e2e-many", "--count", "8", "--publish", "7420:80")
     assert [f.name for f in forks] == [f"e2e-many-{i}" for i in range(1, 9)]
@@ -164,7 +164,7 @@ def test_a_fork_that_fails_leaves_nothing_behind(repo, container):
 
 def test_killed_in_the_middle_it_leaves_nothing_behind(repo, container, chance):
     heap = container(HEAP)
-    heap.last_tick()
+    wait_until(heap.ticks, "the heap is made", 60)
     name = repo.snap(heap)["name"]
     before = containers()
     for _ in range(3):
