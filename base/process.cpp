@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -39,7 +40,8 @@ std::pair<Fd, Fd> make_pipe() {
 }
 
 // Between fork and exec: only async-signal-safe calls. Reports errno through `report` when exec fails.
-[[noreturn]] void become(char* const* argv, const SpawnOptions& options, int null_fd, int report) {
+[[noreturn]] void become(char* const* argv, const SpawnOptions& options, int null_fd, int report,
+                         pid_t parent) {
     auto fail = [report] {
         int e = errno;
         [[maybe_unused]] ssize_t n = ::write(report, &e, sizeof e);
@@ -51,6 +53,10 @@ std::pair<Fd, Fd> make_pipe() {
     ::signal(SIGPIPE, SIG_DFL);
     ::signal(SIGXFSZ, SIG_DFL);
     if (options.own_session && ::setsid() < 0) fail();
+    if (options.dies_with_us) {
+        if (::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) fail();
+        if (::getppid() != parent) ::_exit(127);  // it was too late to ask
+    }
     if (::dup2(options.standard_in.value_or(null_fd), 0) < 0) fail();
     if (::dup2(options.standard_out.value_or(null_fd), 1) < 0) fail();
     if (::dup2(options.standard_error.value_or(null_fd), 2) < 0) fail();
@@ -78,9 +84,10 @@ Child::Child(const std::vector<std::string>& argv, const SpawnOptions& options) 
     Fd null_fd = open_file("/dev/null", O_RDWR);
     auto [report_in, report_out] = make_pipe();
 
+    pid_t parent = ::getpid();
     pid_ = ::fork();
     if (pid_ < 0) throw_errno(errno, fmt::format("start {}", argv[0]));
-    if (pid_ == 0) become(raw.data(), options, null_fd.get(), report_out.get());
+    if (pid_ == 0) become(raw.data(), options, null_fd.get(), report_out.get(), parent);
 
     report_out.reset();
     int e = 0;
@@ -89,6 +96,13 @@ Child::Child(const std::vector<std::string>& argv, const SpawnOptions& options) 
         wait();
         throw_errno(e, fmt::format("run {}", argv[0]));
     }
+}
+
+Child Child::adopt(pid_t pid) {
+    CPREWIND_CHECK(pid > 0);
+    Child child;
+    child.pid_ = pid;
+    return child;
 }
 
 Child::~Child() {

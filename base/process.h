@@ -26,6 +26,7 @@ struct ExitStatus {
 struct SpawnOptions {
     std::string working_directory;    // empty: ours
     bool own_session = false;         // setsid: a Ctrl-C at the terminal does not reach it
+    bool dies_with_us = false;        // killed (SIGKILL) when the calling thread ends, however it ends
     std::optional<int> standard_in;   // none: /dev/null
     std::optional<int> standard_out;  // none: /dev/null
     std::optional<int> standard_error;
@@ -40,6 +41,8 @@ class Child {
     // argv[0] is looked up in PATH. A program that cannot be started is an Error here, not an exit status.
     Child(const std::vector<std::string>& argv, const SpawnOptions& options = {});
     Child(Child&& other) noexcept : pid_(std::exchange(other.pid_, -1)) {}
+    // A child that was made by fork(2): its owner from here on.
+    static Child adopt(pid_t pid);
     Child& operator=(Child&&) = delete;
     ~Child();
 

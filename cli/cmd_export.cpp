@@ -1,16 +1,13 @@
 // `cprewind export`: a snapshot as one file, for another host.
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <chrono>
-#include <filesystem>
 
 #include "base/error.h"
-#include "base/fd.h"
 #include "base/text.h"
 #include "cli/keeping.h"
+#include "cli/new_file.h"
 #include "cli/options.h"
 #include "cli/progress.h"
 #include "cli/record_view.h"
@@ -35,43 +32,8 @@ Exit status: 0 done, 1 failed, 2 usage.)";
 
 namespace {
 
-namespace fs = std::filesystem;
 using base::Error;
 using base::ErrorKind;
-
-// A file that has its name only when it is complete.
-class NewFile {
- public:
-    explicit NewFile(const fs::path& path) : path_(path), part_(path.string() + ".part") {
-        std::error_code ignored;
-        if (fs::exists(fs::symlink_status(path_, ignored))) {
-            throw Error(ErrorKind::failed, fmt::format("{} exists already", path_.string()),
-                        "name another file, or remove that one");
-        }
-        fd_ = base::open_file(part_, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW);
-    }
-    ~NewFile() { ::unlink(part_.c_str()); }
-    NewFile(const NewFile&) = delete;
-    NewFile& operator=(const NewFile&) = delete;
-
-    int fd() const { return fd_.get(); }
-    uint64_t finish() {
-        base::sync_file(fd_.get(), path_.string());
-        // Not rename: that would take the place of a file that has come meanwhile.
-        if (::link(part_.c_str(), path_.c_str()) != 0) {
-            int e = errno;
-            base::throw_errno(e, fmt::format("create {}", path_.string()));
-        }
-        fs::path directory = path_.parent_path();
-        base::sync_directory(directory.empty() ? "." : directory);
-        return base::file_size(fd_.get(), path_.string());
-    }
-
- private:
-    fs::path path_;
-    fs::path part_;
-    base::Fd fd_;
-};
 
 }  // namespace
 
@@ -98,7 +60,7 @@ int run_export(Context& context, const std::vector<std::string>& arguments) {
     }
     NewFile file(output);
     engine::export_snapshot(*repository, record, file.fd(), output, report);
-    uint64_t size = file.finish();
+    uint64_t size = file.finish(NewFile::Sync::yes);
     progress.clear();
     if (context.json) {
         context.output.json({{"snapshot", record_json(record)}, {"file", output}, {"file_size_bytes", size}});

@@ -7,6 +7,7 @@
 #include "cli/coverage_view.h"
 #include "cli/json_text.h"
 #include "cli/options.h"
+#include "cli/stacks_view.h"
 #include "cli/subject.h"
 #include "cli/views.h"
 
@@ -17,6 +18,7 @@ const char* const k_inspect_help = R"(Examples:
   cprewind inspect web@latest ps          processes with their command lines, from memory
   cprewind inspect web@3 fds --pid 1      open files of process 1
   cprewind inspect web@3 sockets          listeners, connections, what waits in their queues
+  cprewind inspect web@3 threads --stacks what each thread was doing, function by function
   cprewind inspect web@3 mem              mappings
   cprewind inspect web@3 files            the writable layer
   cprewind inspect ./checkpoint ps        a directory of CRIU images: no Docker, no root needed
@@ -40,6 +42,10 @@ Usage: cprewind inspect SNAPSHOT [VIEW] [options]
   files        the writable layer
 
   --pid PID     only this process (its number inside the container)
+  --stacks      threads: their stacks, with functions, source lines and inlined calls as far as the container's binaries
+                tell; equal ones together; where one ends early, why
+  --sysroot DIR with --stacks: the container's root file system, for binaries that neither the snapshot nor the layers
+                of the container image on this host have
   --findings    only what is odd, damaged or unknown in the images
   --coverage    where every byte of every image went: understood (views show it), decoded (only `decode` does),
                 unread (other programs' formats), unknown fields and files of a newer CRIU, and what makes no sense
@@ -77,9 +83,17 @@ std::optional<uint32_t> wanted_pid(const Parsed& parsed, const Subject& subject)
 
 int run_inspect(Context& context, const std::vector<std::string>& arguments) {
     po::options_description options;
-    options.add_options()("pid", po::value<uint32_t>())("findings", "")("coverage", "");
+    options.add_options()("pid", po::value<uint32_t>())("findings", "")("coverage", "")("stacks", "")(
+        "sysroot", po::value<std::string>());
     Parsed parsed = parse_words(arguments, options, 1, 2, "SNAPSHOT");
     const View& view = find_view(parsed.words.size() > 1 ? parsed.words[1] : "overview");
+    if ((parsed.has("stacks") && view.show != show_threads) ||
+        (parsed.has("sysroot") && !parsed.has("stacks"))) {
+        throw base::Error(
+            base::ErrorKind::usage,
+            parsed.has("stacks") ? "--stacks is for the view 'threads'" : "--sysroot is for --stacks",
+            "cprewind inspect SNAPSHOT threads --stacks");
+    }
     Subject subject = open_subject(context, parsed.words[0]);
     if (view.show == show_files && context.json) add_file_digests(subject);
 
@@ -88,6 +102,9 @@ int run_inspect(Context& context, const std::vector<std::string>& arguments) {
     images::Findings findings = subject.checkpoint.findings;
     if (parsed.has("coverage")) {
         show_coverage(context, subject, document);
+    } else if (parsed.has("stacks")) {
+        ViewRequest request{subject, wanted_pid(parsed, subject)};
+        show_stacks(context, request, parsed.text("sysroot"), document, findings);
     } else if (!parsed.has("findings"))
         view.show(context, {subject, wanted_pid(parsed, subject)}, document, findings);
     if (context.json) {

@@ -8,7 +8,7 @@
 #include "cli/command.h"
 #include "cli/options.h"
 #include "cli/progress.h"
-#include "cli/record_view.h"
+#include "cli/rewind_view.h"
 #include "engine/rewind.h"
 
 namespace cprewind::cli {
@@ -17,110 +17,70 @@ const char* const k_rewind_help = R"(Examples:
   cprewind rewind web --to web@3             the third snapshot of web
   cprewind rewind web --to 'web@{10m ago}'   the last one not later than that
   cprewind rewind web --to golden            a tag
+  cprewind rewind web --to web@3 --dry-run   what would be killed, which files would change, which connections close
 
 Usage: cprewind rewind CONTAINER --to SNAPSHOT [options]
 
 Verifies the snapshot, takes a safety snapshot of now, stops the container, puts its writable layer back (only what
 differs), and starts it from the snapshot's memory: same container, same id, same network; a port that was published
 without a number may get another one, as at any start, and is named then. If anything fails, the container goes back to
-the very state from which the rewind began. A rewind can be undone: rewind to the safety snapshot. Volumes and bind
-mounts are not touched. TCP connections to the outside are closed.
+the very state from which the rewind began; if cprewind is killed, the next cprewind command on the container sees to
+that (cprewind recover). A rewind can be undone: rewind to the safety snapshot. Volumes and bind mounts are not touched.
+TCP connections to the outside are closed.
+
+When the container runs again, it is compared with the snapshot: processes, programs and command lines, a sample of
+memory, the writable layer. It runs on meanwhile, so what it has changed itself since is counted, not held against it.
 
   --to SNAPSHOT   where to
+  --dry-run       print the plan and change nothing (-v: every file)
   --no-safety     take no safety snapshot (a failed rewind still goes back)
+  --no-verify     do not compare afterwards
+  --recreate      for a container that cannot be restored in place, because it was not created under cprewind's runtime:
+                  a new container of the same name and configuration takes its place. The old one is kept as
+                  NAME-before-rewind-ID until the new one has been compared, and put back if that fails. The new one has
+                  a new id, and its log begins anew
   --via HOW       runtime, api, or auto (default): see cprewind help snap
 
 Exit status: 0 done, 1 failed (the message says how the container stands), 2 usage.)";
 
-namespace {
-
-using base::escape;
-
-std::string change_summary(const std::vector<engine::LayerChange>& changes) {
-    uint64_t written = 0;
-    uint64_t bytes = 0;
-    uint64_t metadata = 0;
-    uint64_t removed = 0;
-    for (const engine::LayerChange& change : changes) {
-        switch (change.kind) {
-            case engine::LayerChange::Kind::create:
-            case engine::LayerChange::Kind::replace:
-                ++written;
-                break;
-            case engine::LayerChange::Kind::metadata:
-                ++metadata;
-                break;
-            case engine::LayerChange::Kind::remove:
-                ++removed;
-                break;
-        }
-        bytes += change.bytes;
-    }
-    std::vector<std::string> parts;
-    if (written > 0) {
-        parts.push_back(
-            fmt::format("{} put back ({})", base::counted(written, "file"), base::human_bytes(bytes)));
-    }
-    if (removed > 0) parts.push_back(fmt::format("{} removed", base::counted(removed, "file")));
-    if (metadata > 0) parts.push_back(fmt::format("times or modes of {} put back", metadata));
-    return parts.empty() ? "no file differed" : base::join(parts, ", ");
-}
-
-}  // namespace
-
 int run_rewind(Context& context, const std::vector<std::string>& arguments) {
     po::options_description options;
-    options.add_options()("to", po::value<std::string>())("no-safety", "")("via", po::value<std::string>());
+    options.add_options()("to", po::value<std::string>())("no-safety", "")("via", po::value<std::string>())(
+        "dry-run", "")("no-verify", "")("recreate", "");
     Parsed parsed = parse_words(arguments, options, 1, 1, "CONTAINER");
+    const std::string& container = parsed.words.front();
     if (!parsed.has("to")) {
         throw base::Error(base::ErrorKind::usage, "where to? --to SNAPSHOT is missing",
-                          fmt::format("cprewind log {} lists them", base::escape(parsed.words.front())));
+                          fmt::format("cprewind log {} lists them", base::escape(container)));
     }
     engine::RewindRequest request;
     request.safety = !parsed.has("no-safety");
     request.via = parse_via(parsed.text("via"));
+    request.verify = !parsed.has("no-verify");
+    request.recreate = parsed.has("recreate");
+    bool dry_run = parsed.has("dry-run");
 
     engine::DockerClient docker;
-    auto repository = store::open_repository(context.repository, store::OpenMode::write);
+    auto repository =
+        store::open_repository(context.repository, dry_run ? store::OpenMode::read : store::OpenMode::write);
     auto target = repository->resolve(parsed.text("to"), std::chrono::system_clock::now());
-    Progress progress(!context.json);
-    engine::RewindResult result =
-        engine::rewind(docker, *repository, parsed.words.front(), target, request, progress.report());
-    progress.clear();
-
-    if (context.json) {
-        auto milliseconds = [](std::chrono::nanoseconds d) {
-            return std::chrono::duration<double, std::milli>(d).count();
-        };
-        Json document;
-        document["target"] = record_json(result.target);
-        document["safety"] = result.safety ? record_json(*result.safety) : Json();
-        document["via"] = result.via == engine::Via::api ? "api" : "runtime";
-        document["processes"] = result.processes;
-        document["files_changed"] = result.layer_changes.size();
-        document["new_ports"] = result.new_ports.empty() ? Json() : Json(result.new_ports);
-        document["connections_closed"] = result.connections_closed;
-        document["prepared_ms"] = milliseconds(result.prepared);
-        document["down_ms"] = milliseconds(result.down);
-        context.output.json(document);
+    if (dry_run) {
+        auto plan = engine::plan_rewind(docker, *repository, container, target, request);
+        if (context.json) {
+            context.output.json(plan_json(plan));
+        } else {
+            print_plan(context.output, container, plan, context.verbose);
+        }
         return exit_done;
     }
-    context.output.line(fmt::format("{} is back at {} ({}), down for {}",
-                                    context.output.paint(Colour::bold, base::escape(parsed.words.front())),
-                                    context.output.paint(Colour::bold, result.target.name()),
-                                    base::local_time(result.target.info.taken_at),
-                                    base::human_duration(result.down)));
-    context.output.line(fmt::format("  {} running; {}",
-                                    base::counted(result.processes, "process", "processes"),
-                                    change_summary(result.layer_changes)));
-    for (const auto& [port, place] : result.new_ports) {
-        context.output.line(fmt::format("  port {} is now published at {}: Docker chose it anew",
-                                        escape(port), escape(place)));
-    }
-    if (result.connections_closed) context.output.line("  TCP connections to the outside were closed");
-    if (result.safety) {
-        context.output.line(fmt::format("  to undo: cprewind rewind {} --to {}",
-                                        base::escape(parsed.words.front()), result.safety->name()));
+    Progress progress(!context.json);
+    engine::RewindResult result =
+        engine::rewind(docker, *repository, container, target, request, progress.report());
+    progress.clear();
+    if (context.json) {
+        context.output.json(rewind_json(result));
+    } else {
+        print_rewind(context.output, container, result);
     }
     return exit_done;
 }

@@ -48,6 +48,7 @@ void print_result(Output& output, const engine::SnapResult& result) {
     if (!result.staged_in_memory) {
         output.line("  the dump did not fit into memory and went over the disk, which made the stall longer");
     }
+    if (result.recovered) output.line("  " + base::escape(*result.recovered));
     if (result.left_out > 0) {
         output.line(fmt::format("  without {} that docker exec started: a rewind ends them",
                                 base::counted(result.left_out, "process", "processes")));
@@ -96,6 +97,7 @@ int run_snap(Context& context, const std::vector<std::string>& arguments) {
             item["via"] = result.via == engine::Via::api ? "api" : "runtime";
             item["staged_in_memory"] = result.staged_in_memory;
             item["left_out_processes"] = result.left_out;
+            item["recovered"] = result.recovered ? Json(*result.recovered) : Json();
             item["findings"] = findings_json(result.findings);
             list.push_back(std::move(item));
         } catch (const base::Error& error) {

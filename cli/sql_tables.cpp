@@ -113,11 +113,12 @@ void fill_sockets(sqlite3* catalog, const Subject& subject, int64_t snapshot) {
 
 void fill_env(sqlite3* catalog, const Subject& subject, int64_t snapshot) {
     Insert insert(catalog, "env", 4);
+    images::Findings ignored;  // those of `env`
+    images::MemoryWindow memories(subject.checkpoint, *subject.images, images::ExpectedStrings::environment,
+                                  ignored);
     for (const images::Process& process : subject.checkpoint.processes) {
         bool complete = false;
-        images::Findings ignored;  // those of `env`
-        for (const std::string& variable :
-             inspect::read_environment(subject.moment(), process, complete, ignored)) {
+        for (const std::string& variable : inspect::read_environment(memories, process, complete)) {
             size_t equals = std::min(variable.find('='), variable.size());
             insert.row(snapshot, int64_t{process.pid.value}, std::string_view(variable).substr(0, equals),
                        std::string_view(variable).substr(std::min(equals + 1, variable.size())));

@@ -3,10 +3,12 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 
 #include "base/fd.h"
+#include "images/image_source.h"
 
 namespace cprewind::cli {
 
@@ -19,7 +21,12 @@ class Sysroot {
     // no such file.
     std::optional<std::string> read(const std::string& path, uint64_t offset, uint64_t size) const;
 
+    // Likewise, to read from at will.
+    std::unique_ptr<images::ImageFile> open(const std::string& path) const;
+
  private:
+    base::Fd open_regular(const std::string& path) const;
+
     base::Fd root_;
 };
 

@@ -204,10 +204,12 @@ void show_threads(Context& context, const ViewRequest& request, Json& document, 
 
 void show_env(Context& context, const ViewRequest& request, Json& document, images::Findings& findings) {
     Json list = Json::array();
+    images::MemoryWindow memories(request.subject.checkpoint, *request.subject.images,
+                                  images::ExpectedStrings::environment, findings);
     for (const images::Process& process : request.subject.checkpoint.processes) {
         if (!wanted(request, process.pid) || process.state == images::ProcessState::zombie) continue;
         bool complete = false;
-        auto variables = inspect::read_environment(request.subject.moment(), process, complete, findings);
+        auto variables = inspect::read_environment(memories, process, complete);
         if (context.json) {
             Json item;
             item["pid"] = process.pid.value;

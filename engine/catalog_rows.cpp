@@ -1,6 +1,6 @@
 #include "engine/catalog_rows.h"
 
-#include "images/pages.h"
+#include "images/memory_window.h"
 
 namespace cprewind::engine {
 namespace {
@@ -18,7 +18,7 @@ uint64_t dumped_bytes(const AddressSpace& memory, const Mapping& mapping) {
     return total;
 }
 
-void add_process(const Checkpoint& checkpoint, const ImageSource& source, const Process& process,
+void add_process(const Checkpoint& checkpoint, MemoryWindow& memories, const Process& process,
                  store::CatalogRows& rows) {
     store::ProcessRow row;
     row.pid = process.pid.value;
@@ -27,15 +27,13 @@ void add_process(const Checkpoint& checkpoint, const ImageSource& source, const 
     row.executable = process.executable;
     row.state = name_of(process.state);
     row.threads = process.threads.size();
-    if (!process.mappings.empty()) {
-        Findings ignored;  // load_checkpoint and the views report them
-        AddressSpace memory(source, process, ignored);
+    if (const AddressSpace* memory = memories.of(process)) {
         bool complete = false;
-        row.arguments = read_range(memory, process.arguments, k_argument_limit, complete);
-        row.resident_bytes = memory.own_pages().present_bytes();
+        row.arguments = memories.arguments_of(process, complete, k_argument_limit);
+        row.resident_bytes = memory->own_pages().present_bytes();
         for (const Mapping& mapping : process.mappings) {
             rows.mappings.push_back({process.pid.value, mapping.start, mapping.end, protection_text(mapping),
-                                     name_of(mapping.kind), mapping.path, dumped_bytes(memory, mapping)});
+                                     name_of(mapping.kind), mapping.path, dumped_bytes(*memory, mapping)});
         }
     }
     for (const FileDescriptor& fd : process.fds) {
@@ -51,7 +49,9 @@ void add_process(const Checkpoint& checkpoint, const ImageSource& source, const 
 store::CatalogRows make_catalog_rows(const Checkpoint& checkpoint, const ImageSource& source,
                                      const LayerTree& layer) {
     store::CatalogRows rows;
-    for (const Process& process : checkpoint.processes) add_process(checkpoint, source, process, rows);
+    Findings ignored;  // load_checkpoint and the views report them
+    MemoryWindow memories(checkpoint, source, ExpectedStrings::arguments, ignored);
+    for (const Process& process : checkpoint.processes) add_process(checkpoint, memories, process, rows);
     for (const LayerEntry& entry : layer.entries) {
         rows.files.push_back({entry.path, entry.is_whiteout() ? "whiteout" : name_of(entry.type), entry.size,
                               entry.mtime_ns, entry.digest ? entry.digest->hex() : std::string()});

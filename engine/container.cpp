@@ -217,6 +217,16 @@ std::optional<fs::path> find_writable_layer(const Container& container) {
     return std::nullopt;
 }
 
+std::optional<std::string> find_foreign_runtime(const Container& container) {
+    std::error_code ignored;
+    for (const fs::directory_entry& entry : fs::directory_iterator("/run/docker", ignored)) {
+        if (!entry.path().filename().string().starts_with("runtime-")) continue;
+        // crun: <root>/<id>/status; runc: <root>/<id>/state.json.
+        if (fs::exists(entry.path() / "moby" / container.id / "status", ignored)) return "crun";
+    }
+    return std::nullopt;
+}
+
 std::optional<RuntimeHandle> find_runtime(DockerClient& docker, const Container& container) {
     // containerd's shim calls the runtime with --root <exec-root>/runtime-<something>/<namespace>; under
     // dockerd that is runtime-runc/moby whatever name the runtime is registered under (seen on 26.1
@@ -233,6 +243,10 @@ std::optional<RuntimeHandle> find_runtime(DockerClient& docker, const Container&
         return handle;
     }
     return std::nullopt;
+}
+
+std::vector<pid_t> processes_named_after(const std::string& container_id) {
+    return pids_by_scan(container_id);
 }
 
 std::vector<pid_t> processes_of(const Container& container) {

@@ -48,12 +48,18 @@ struct RuntimeHandle {
     std::string root;    // its --root for this container
 };
 
+// "crun", when that runs the container: it is told by the state it keeps.
+std::optional<std::string> find_foreign_runtime(const Container& container);
+
 // Nothing when the container's runtime keeps no runc state that we can see (crun, gVisor, Kata, another
 // exec-root).
 std::optional<RuntimeHandle> find_runtime(DockerClient& docker, const Container& container);
 
 // Host pids of all processes of the container, by its control group.
 std::vector<pid_t> processes_of(const Container& container);
+
+// Host pids of whatever runs in a control group named after that container, whether Docker knows of it or not.
+std::vector<pid_t> processes_named_after(const std::string& container_id);
 
 // A process of which a thread waits for the child it has started with vfork(2) to exec. When both are frozen
 // it waits uninterruptibly, and CRIU cannot stop it: dumping would fail after CRIU's timeout of ten seconds.

@@ -1,6 +1,13 @@
 #include "engine/dump.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <utility>
 
 #include "base/error.h"
 #include "base/fd.h"
@@ -14,6 +21,9 @@ namespace {
 using base::Error;
 using base::ErrorKind;
 namespace fs = std::filesystem;
+
+// CRIU gives up by itself what it cannot end: after ten seconds for a process that does not stop.
+constexpr int k_criu_patience_ms = 30'000;
 
 std::string read_if_there(const fs::path& path) {
     try {
@@ -31,6 +41,20 @@ std::string runtime_message(const fs::path& log, const std::string& standard_err
         if (parsed.is_object() && parsed.value("level", "") == "error") message = parsed.value("msg", "");
     }
     return message.empty() ? std::string(base::trim(standard_error)) : message;
+}
+
+std::pair<base::Fd, base::Fd> make_pipe() {
+    std::array<int, 2> ends{};
+    if (::pipe2(ends.data(), O_CLOEXEC) != 0) base::throw_errno(errno, "create a pipe");
+    return {base::Fd(ends[0]), base::Fd(ends[1])};
+}
+
+// When runc is killed, the CRIU that it started first takes its code out of the processes again: they must not
+// be let run before that. It has inherited the other end.
+void wait_until_closed(int fd) {
+    pollfd waits{fd, POLLIN, 0};
+    while (::poll(&waits, 1, k_criu_patience_ms) < 0 && errno == EINTR) {
+    }
 }
 
 [[noreturn]] void throw_dump_failed(const Container& container, const std::string& criu_log,
@@ -55,8 +79,12 @@ void dump_by_runtime(const Container& container, const RuntimeHandle& runtime, c
     // A Ctrl-C that ends us must not end CRIU while its code sits in the processes it dumps.
     options.own_session = true;
     options.inherited = holds;
+    auto [ended, held] = make_pipe();
+    options.inherited.push_back(held.get());
     base::Output output = base::run(argv, options);
+    held.reset();
     if (output.status.success()) return;
+    wait_until_closed(ended.get());
     std::string message = runtime_message(log, output.err);
     throw_dump_failed(
         container, read_if_there(work / "dump.log"),
@@ -96,6 +124,14 @@ DumpMethod choose_method(DockerClient& docker, const Container& container, Via w
                         "run cprewind on the host (and in the file system) where dockerd runs");
         }
         return {Via::runtime, *runtime};
+    }
+    if (auto foreign = find_foreign_runtime(container)) {
+        throw Error(
+            ErrorKind::unsupported,
+            fmt::format("container {} runs under {} (its runtime is '{}'), and cprewind snaps and rewinds "
+                        "what runs under runc",
+                        container.name, *foreign, base::escape(container.runtime)),
+            "create it with --runtime cprewind (which is runc), or --runtime runc");
     }
     if (wanted == Via::runtime) {
         throw Error(

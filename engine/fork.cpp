@@ -1,7 +1,6 @@
 #include "engine/fork.h"
 
 #include <fmt/format.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,7 +14,8 @@
 #include "engine/guard.h"
 #include "engine/layer_io.h"
 #include "engine/materialise.h"
-#include "engine/restored_start.h"
+#include "engine/put_back.h"
+#include "engine/recreate.h"
 #include "engine/snapshot_files.h"
 #include "images/directory_source.h"
 #include "runtime/plan.h"
@@ -32,21 +32,6 @@ namespace fs = std::filesystem;
 // Restores that run side by side: each is a runc and a CRIU of its own.
 constexpr size_t k_side_by_side = 4;
 constexpr unsigned k_most_forks = 1000;
-
-// TCP to anywhere but the container's own loopback: the other end belongs to the original.
-bool is_connected_outside(const images::Checkpoint& checkpoint) {
-    constexpr uint32_t k_listen = 10;  // TCP_LISTEN, include/net/tcp_states.h
-    return std::any_of(checkpoint.files.begin(), checkpoint.files.end(), [](const auto& entry) {
-        const images::File& file = entry.second;
-        if (!file.socket || file.kind != images::FileKind::inet_socket || file.socket->type != SOCK_STREAM)
-            return false;
-        const std::string& remote = file.socket->remote;
-        if (file.socket->state == k_listen || remote.empty()) return false;
-        constexpr std::string_view k_inside[] = {"127.", "[::1]", "[::ffff:127.", "0.0.0.0:", "[::]:"};
-        return std::none_of(std::begin(k_inside), std::end(k_inside),
-                            [&](auto start) { return remote.starts_with(start); });
-    });
-}
 
 json description_in(const store::Repository& repository, const store::SnapshotRecord& record) {
     auto text = images::read_whole(*repository.open(record), k_container_file);
@@ -91,6 +76,9 @@ json same_ports_elsewhere(const json& inspect) {
     return bindings;
 }
 
+// The label of all containers that `fork` makes: the snapshot's id, and what tells one run from another.
+constexpr const char* k_fork_label = "cprewind.fork";
+
 // Whatever a run of fork made, told by the label; for a guard, which does not know what there was time for.
 void remove_labelled(const std::string& label) {
     DockerClient docker;
@@ -101,11 +89,6 @@ void remove_labelled(const std::string& label) {
             docker.remove(id, true);
             runtime::drop_plan(runtime::state_directory(), id);
         }
-    }
-    for (const json& volume : docker.volumes()) {
-        json labels = volume.value("Labels", json::object());
-        if (labels.is_object() && labels.value(k_fork_label, "") == label)
-            docker.remove_volume(volume.value("Name", ""));
     }
 }
 
@@ -130,7 +113,7 @@ class Forker {
           request_(request),
           label_(std::move(label)),
           image_(pinned_image(docker, inspect)),
-          runtime_(registered_runtime(docker)) {}
+          runtime_(our_runtime(docker)) {}
 
     // A container of the same configuration, not started.
     Forked create(const std::string& name, unsigned number, ForkResult& result) {
@@ -145,9 +128,10 @@ class Forker {
         changes.port_bindings = port_bindings_of(request_.publish, number);
         if (request_.publish_all) changes.port_bindings->update(same_ports_elsewhere(inspect_));
         json wanted = *changes.port_bindings;
-        give_volumes(docker_, inspect_, name, request_.volumes, label_, changes, fork.volumes);
+        changes.volumes_read_only = request_.volumes == VolumeMode::read_only;
         CreateRequest create = create_request(inspect_, changes);
         create.body["Labels"][k_fork_label] = label_;
+        fork.volumes = give_own_volumes(create.body, inspect_, request_.volumes);
         if (!wanted.empty() && !create.body["ExposedPorts"].is_object())
             create.body["ExposedPorts"] = json::object();
         for (const auto& [port, hosts] : wanted.items()) create.body["ExposedPorts"][port] = json::object();
@@ -161,6 +145,7 @@ class Forker {
             }
         }
         fork.id = create_container(docker_, name, create);
+        fill_volumes(find_container(docker_, fork.id), request_.volumes, fork.volumes);
         return fork;
     }
 
@@ -173,10 +158,10 @@ class Forker {
     std::string runtime_;
 };
 
-void start_one(Forked& fork, const ReadyMoment& moment, bool close_connections) {
+void start_one(Forked& fork, const ReadyMoment& moment, const Target& target) {
     auto began = steady_clock::now();
     DockerClient docker;
-    start_restored(docker, fork.id, fork.name, moment.images, close_connections);
+    start_by_runtime(docker, {fork.id, fork.name, {}, Via::runtime, {}}, target);
     Container now = find_container(docker, fork.id);
     fork.processes = now.running ? processes_of(now).size() : 0;
     std::string expected = moment.checkpoint.processes.front().comm;
@@ -196,7 +181,7 @@ void start_one(Forked& fork, const ReadyMoment& moment, bool close_connections) 
 }
 
 // All of them, some side by side; the first failure in the end.
-void start_all(std::vector<Forked>& forks, const ReadyMoment& moment, bool close_connections,
+void start_all(std::vector<Forked>& forks, const ReadyMoment& moment, const Target& target,
                const Report& report) {
     std::exception_ptr failure;
     for (size_t first = 0; first < forks.size() && !failure; first += k_side_by_side) {
@@ -207,7 +192,7 @@ void start_all(std::vector<Forked>& forks, const ReadyMoment& moment, bool close
         for (size_t i = first; i < last; ++i) {
             threads.emplace_back([&, i] {
                 try {
-                    start_one(forks[i], moment, close_connections);
+                    start_one(forks[i], moment, target);
                 } catch (...) {
                     failures[i - first] = std::current_exception();
                 }
@@ -258,25 +243,26 @@ json port_bindings_of(const std::vector<std::string>& publish, unsigned number) 
     return bindings;
 }
 
-ForkResult fork(DockerClient& docker, store::Repository& repository, const store::SnapshotRecord& target,
+ForkResult fork(DockerClient& docker, store::Repository& repository, const store::SnapshotRecord& record,
                 const ForkRequest& request, const Report& report) {
     auto began = steady_clock::now();
     if (request.count == 0 || request.count > k_most_forks) {
         throw Error(ErrorKind::usage,
                     fmt::format("--count {} is not between 1 and {}", request.count, k_most_forks));
     }
-    json inspect = description_in(repository, target);
+    json inspect = description_in(repository, record);
     auto names = names_of(request);
     check_free(docker, names);
     check_network(inspect, request);
     ForkResult result;
-    result.target = target;
-    std::string label = fmt::format("{}:{}-{}", target.id, ::getpid(), began.time_since_epoch().count());
+    result.target = record;
+    std::string label = fmt::format("{}:{}-{}", record.id, ::getpid(), began.time_since_epoch().count());
     Forker forker(docker, inspect, request, label);
 
-    Staging staging(choose_staging(target.raw_bytes, repository.staging_path()));
-    ReadyMoment moment = materialise(repository, target, staging.path(), report);
-    result.connections_closed = is_connected_outside(moment.checkpoint);
+    Staging staging(choose_staging(record.raw_bytes, repository.staging_path()));
+    ReadyMoment moment = materialise(repository, record, staging.path(), report);
+    Target target = target_of(moment);
+    result.connections_closed = target.close_connections;
     result.prepared = steady_clock::now() - began;
 
     Guard guard([&label] { remove_labelled(label); }, {staging.hold_fd()});
@@ -294,8 +280,8 @@ ForkResult fork(DockerClient& docker, store::Repository& repository, const store
                 read_only.insert(mount.value("Destination", ""));
         }
         protect_mounts(moment.images, read_only);
-        start_all(result.forks, moment, result.connections_closed, report);
-        for (const Forked& fork : result.forks) repository.set_head(fork.id, target.id);
+        start_all(result.forks, moment, target, report);
+        for (const Forked& fork : result.forks) repository.set_head(fork.id, record.id);
     } catch (...) {
         remove_labelled(label);
         guard.disarm();

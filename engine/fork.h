@@ -52,7 +52,7 @@ struct ForkResult {
 
 // Errors: usage (a name is taken, a port cannot be read), unsupported, damaged, and what CRIU says, explained. Nothing
 // is left behind then.
-ForkResult fork(DockerClient& docker, store::Repository& repository, const store::SnapshotRecord& target,
+ForkResult fork(DockerClient& docker, store::Repository& repository, const store::SnapshotRecord& record,
                 const ForkRequest& request, const Report& report);
 
 // For tests: "[IP:][HOST_PORT:]PORT[/PROTOCOL]" as HostConfig.PortBindings, for the fork of that number (from 0): fixed

@@ -21,58 +21,64 @@ using base::ErrorKind;
 using nlohmann::json;
 namespace fs = std::filesystem;
 
-// "/var/lib/data" -> "var-lib-data": what the name of a volume may be made of.
-std::string as_name(const std::string& place) {
-    std::string out;
-    for (char c : place) {
-        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-        if (plain || c == '_' || c == '.') {
-            out += c;
-        } else if (!out.empty() && out.back() != '-') {
-            out += '-';
-        }
-    }
-    return out;
-}
-
-void copy_volume(DockerClient& docker, const std::string& from, const std::string& to) {
-    fs::path source = docker.volume_directory(from);
-    fs::path target = docker.volume_directory(to);
-    if (source.empty() || target.empty()) {
-        throw Error(
-            ErrorKind::unsupported,
-            fmt::format("volume {} is not a directory of this host and cannot be copied", base::escape(from)),
-            "choose: --volumes ro, share or empty");
+void copy_volume(const ForkedVolume& volume, const std::string& target) {
+    std::error_code ignored;
+    if (!fs::is_directory(volume.source, ignored) || !fs::is_directory(target, ignored)) {
+        throw Error(ErrorKind::unsupported,
+                    fmt::format("volume {} is no directory of this host (any more) and cannot be copied",
+                                base::escape(volume.original)),
+                    "choose: --volumes empty, ro or share");
     }
     base::Output copied = base::run({"cp", "--archive", "--reflink=auto", "--sparse=always",
-                                     "--no-target-directory", source.string(), target.string()});
+                                     "--no-target-directory", volume.source, target});
     if (copied.status.success()) return;
-    throw Error(
-        ErrorKind::io,
-        fmt::format("cannot copy volume {}: {}", base::escape(from), base::escape(base::trim(copied.err))),
-        "see whether the disk is full; or choose --volumes ro, share or empty");
+    throw Error(ErrorKind::io,
+                fmt::format("cannot copy volume {}: {}", base::escape(volume.original),
+                            base::escape(base::trim(copied.err))),
+                "see whether the disk is full; or choose --volumes empty, ro or share");
 }
 
 }  // namespace
 
-void give_volumes(DockerClient& docker, const json& inspect, const std::string& name, VolumeMode mode,
-                  const std::string& label, CloneChanges& changes, std::vector<ForkedVolume>& made) {
-    changes.volumes_read_only = mode == VolumeMode::read_only;
-    if (mode == VolumeMode::read_only || mode == VolumeMode::share) return;
-    for (const json& mount : inspect.value("Mounts", json::array())) {
-        if (!mount.is_object() || mount.value("Type", "") != "volume") continue;
-        ForkedVolume volume{mount.value("Destination", ""), mount.value("Name", ""), ""};
-        if (volume.original.empty() || changes.volumes.contains(volume.original)) continue;
-        volume.name = name + "-" + as_name(volume.place);
-        if (!docker.volume_directory(volume.name).empty()) {
-            throw Error(
-                ErrorKind::usage, fmt::format("there is a volume {} already", volume.name),
-                fmt::format("remove it (docker volume rm {}), or choose another --name", volume.name));
+std::vector<ForkedVolume> give_own_volumes(json& body, const json& inspect, VolumeMode mode) {
+    std::vector<ForkedVolume> volumes;
+    if (mode == VolumeMode::read_only || mode == VolumeMode::share) return volumes;
+    json& host = body["HostConfig"];
+    json binds = json::array();
+    for (const json& bind : host["Binds"]) {
+        if (bind.get<std::string>().starts_with('/')) binds.push_back(bind);
+    }
+    host["Binds"] = binds;
+    json mounts = json::array();
+    if (host.contains("Mounts")) {
+        for (const json& mount : host["Mounts"]) {
+            if (mount.value("Type", "") != "volume") mounts.push_back(mount);
         }
-        docker.create_volume(volume.name, {{k_fork_label, label}});
-        made.push_back(volume);
-        changes.volumes[volume.original] = volume.name;
-        if (mode == VolumeMode::copy) copy_volume(docker, volume.original, volume.name);
+    }
+    for (const json& mount : inspect.value("Mounts", json::array())) {
+        if (mount.value("Type", "") != "volume") continue;
+        volumes.push_back(
+            {mount.value("Destination", ""), mount.value("Name", ""), mount.value("Source", ""), ""});
+        // Without a source it is anonymous. What is to be copied is not to be mixed with the image's files.
+        mounts.push_back({{"Type", "volume"},
+                          {"Target", volumes.back().place},
+                          {"ReadOnly", !mount.value("RW", true)},
+                          {"VolumeOptions", {{"NoCopy", mode == VolumeMode::copy}}}});
+    }
+    if (!mounts.empty()) host["Mounts"] = mounts;
+    // What the image or the user declared without a source is among them.
+    body.erase("Volumes");
+    host.erase("VolumesFrom");
+    return volumes;
+}
+
+void fill_volumes(const Container& fork, VolumeMode mode, std::vector<ForkedVolume>& volumes) {
+    for (const json& mount : fork.raw.value("Mounts", json::array())) {
+        for (ForkedVolume& volume : volumes) {
+            if (volume.place != mount.value("Destination", "")) continue;
+            volume.name = mount.value("Name", "");
+            if (mode == VolumeMode::copy) copy_volume(volume, mount.value("Source", ""));
+        }
     }
 }
 

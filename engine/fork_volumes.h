@@ -8,8 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/clone.h"
-#include "engine/docker_client.h"
+#include "engine/container.h"
 
 namespace cprewind::engine {
 
@@ -23,22 +22,24 @@ enum class VolumeMode {
 struct ForkedVolume {
     std::string place;     // in the container
     std::string original;  // name of the original's volume
-    std::string name;      // of the one the fork has there
+    std::string source;    // its directory on this host
+    std::string name;      // of the one the fork has there, when it was made
 };
 
-// Gives the fork called `name` its volumes: fills in `changes`, makes volumes and copies what is to be copied. What
-// was made is in `made` also after an exception. Errors: unsupported, io.
-void give_volumes(DockerClient& docker, const nlohmann::json& inspect, const std::string& name,
-                  VolumeMode mode, const std::string& label, CloneChanges& changes,
-                  std::vector<ForkedVolume>& made);
+// Changes a create request so that the container gets anonymous volumes of its own, labelled, where the original
+// (`inspect`) has volumes: they go with the container (docker rm --volumes). Nothing when the mode lets it have the
+// original's.
+std::vector<ForkedVolume> give_own_volumes(nlohmann::json& body, const nlohmann::json& inspect,
+                                           VolumeMode mode);
+
+// After the container was made: finds out what its volumes are called, and copies into them what the originals have.
+// Errors: unsupported (no directory of this host), io.
+void fill_volumes(const Container& fork, VolumeMode mode, std::vector<ForkedVolume>& volumes);
 
 // Makes directories of the host read-only in a create request; returns their places.
 std::vector<std::string> protect_host_directories(nlohmann::json& body);
 
-// Read-only in the images, too: CRIU gives each mount the flags that it had. A file that is open for writing there stays so.
+// Read-only in the images, too: CRIU gives each mount the flags that it had.
 void protect_mounts(const std::filesystem::path& images, const std::set<std::string>& places);
-
-// The label of all that `fork` makes: the snapshot's id, and what tells one run from another.
-inline constexpr const char* k_fork_label = "cprewind.fork";
 
 }  // namespace cprewind::engine

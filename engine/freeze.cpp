@@ -7,6 +7,8 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "engine/doctor_container.h"
+#include "engine/journal.h"
+#include "engine/resume.h"
 
 namespace cprewind::engine {
 namespace {
@@ -33,6 +35,29 @@ bool have_capability(unsigned number) {
     return (std::stoull(text, nullptr, 16) >> number & 1) != 0;
 }
 
+std::string status_of(pid_t pid) {
+    try {
+        return base::read_file(fmt::format("/proc/{}/status", pid));
+    } catch (const Error&) {
+        return {};  // it has ended meanwhile
+    }
+}
+
+// PTRACE_SEIZE of a stopped process returns when it has taken note, which the freezer of cgroup v1 does not let it
+// (ptrace_attach waits in JOBCTL_TRAPPING; seen with Linux 6.18). CRIU's own freeze meets the same.
+std::optional<pid_t> find_unseizable(const Container& container, const std::vector<pid_t>& processes) {
+    std::string groups;
+    try {
+        groups = base::read_file(fmt::format("/proc/{}/cgroup", container.init_pid));
+    } catch (const Error&) {
+    }
+    if (groups.find(":freezer:") == std::string::npos) return std::nullopt;
+    for (pid_t pid : processes) {
+        if (status_field(status_of(pid), "State:").starts_with('T')) return pid;
+    }
+    return std::nullopt;
+}
+
 uint64_t log_size_of(const Container& container) {
     struct stat st {};
     if (container.log_path.empty() || ::stat(container.log_path.c_str(), &st) != 0) return 0;
@@ -46,10 +71,11 @@ Freeze::Freeze(DockerClient& docker, const Container& container, std::vector<int
       container_(container),
       guard_(
           [id = container.id, paused = container.paused] {
-              if (!paused) DockerClient().unpause(id);
+              if (!paused) resume_container(id);
           },
           std::move(holds)) {
     if (container_.paused) return;
+    write_freeze_note(container_.id);
     since_ = std::chrono::steady_clock::now();
     docker_.pause(container_.id);
     for (int tries = 0; auto pid = find_vfork(processes_of(container_)); ++tries) {
@@ -71,7 +97,7 @@ Freeze::Freeze(DockerClient& docker, const Container& container, std::vector<int
 Freeze::~Freeze() {
     if (!holding_) return;
     try {
-        if (!container_.paused) docker_.unpause(container_.id);
+        if (!container_.paused) resume_container(container_.id);
         guard_.disarm();
     } catch (const std::exception&) {
         // Not disarmed: the guard, destroyed next, tries once more on a connection of its own.
@@ -80,13 +106,21 @@ Freeze::~Freeze() {
 
 void Freeze::resume() {
     CPREWIND_CHECK(holding_);
-    if (!container_.paused) docker_.unpause(container_.id);
+    if (!container_.paused) {
+        try {
+            docker_.unpause(container_.id);
+        } catch (const Error&) {
+            // Docker has died meanwhile: that costs a few milliseconds, not the snapshot.
+            resume_container(container_.id);
+        }
+    }
     abandon();
 }
 
 void Freeze::abandon() {
     holding_ = false;
     guard_.disarm();
+    if (!container_.paused) drop_freeze_note(container_.id);
 }
 
 void check_can_dump(const Container& container, const std::vector<pid_t>& processes) {
@@ -100,15 +134,17 @@ void check_can_dump(const Container& container, const std::vector<pid_t>& proces
                                 container.name, container.restarting ? "restarting" : "not running"),
                     fmt::format("start it first: docker start {}", container.name));
     }
+    if (auto pid = find_unseizable(container, processes)) {
+        throw Error(ErrorKind::unsupported,
+                    fmt::format("process {} of container {} is stopped (SIGSTOP, Ctrl-Z), and on cgroup v1 CRIU would "
+                                "wait for ever for a process that is both stopped and frozen",
+                                *pid, container.name),
+                    fmt::format("let it go on: kill -CONT {}; or run Docker on cgroup v2", *pid));
+    }
     constexpr unsigned k_cap_sys_resource = 24;
     if (have_capability(k_cap_sys_resource)) return;
     for (pid_t pid : processes) {
-        std::string uid;
-        try {
-            uid = status_field(base::read_file(fmt::format("/proc/{}/status", pid)), "Uid:");
-        } catch (const Error&) {
-            continue;
-        }
+        std::string uid = status_field(status_of(pid), "Uid:");
         if (uid.empty() || uid.starts_with("0\t")) continue;
         throw Error(
             ErrorKind::unsupported,

@@ -8,6 +8,7 @@
 #include "base/process.h"
 #include "engine/catalog_rows.h"
 #include "engine/page_addresses.h"
+#include "engine/recover.h"
 #include "engine/snapshot_files.h"
 #include "images/checkpoint.h"
 #include "images/directory_source.h"
@@ -127,6 +128,8 @@ SnapResult snap(DockerClient& docker, store::Repository& repository, const std::
     auto began = steady_clock::now();
     ContainerLock lock(find_container(docker, name).id,
                        [&] { report("waiting for another cprewind", 0, 0); });
+    auto recovered =
+        recover_container(docker, lock, find_container(docker, name).id, repository.path(), report);
     Container container = find_container(docker, name);
     store::SnapshotInfo info;
     info.message = request.message;
@@ -137,6 +140,7 @@ SnapResult snap(DockerClient& docker, store::Repository& repository, const std::
     FrozenMoment moment = take_moment(docker, container, {request.via, repository.staging_path(), lock},
                                       request.stop ? &freeze : nullptr);
     SnapResult result = store_moment(docker, repository, container, moment, std::move(info), began, report);
+    if (recovered) result.recovered = recovered->sentence;
     if (freeze) {
         // Only now: until the snapshot was safe, a failure let the container run on.
         docker.kill(container.id);

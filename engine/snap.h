@@ -28,6 +28,7 @@ struct SnapResult {
     images::Findings findings;  // of reading our own dump: none, unless something is wrong
     Via via = Via::runtime;
     bool staged_in_memory = true;
+    std::optional<std::string> recovered;  // what an earlier, interrupted command had left
     uint64_t left_out = 0;  // processes that `docker exec` started: no children of the container's first one,
                             // so CRIU's dump of its tree does not have them
 };

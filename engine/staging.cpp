@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdlib>
 
 #include "base/error.h"
@@ -35,6 +36,27 @@ uint64_t start_time(uint64_t pid) {
 std::string own_prefix() {
     auto pid = static_cast<uint64_t>(::getpid());
     return fmt::format("{}{}-{}-", k_prefix, pid, start_time(pid));
+}
+
+// In a staging directory: the path of a journal that speaks of it.
+constexpr const char* k_kept_for = "kept-for";
+
+bool is_needed(const fs::path& directory) {
+    std::error_code ignored;
+    if (!fs::exists(directory / k_kept_for, ignored)) return false;
+    try {
+        return fs::exists(base::read_file(directory / k_kept_for), ignored);
+    } catch (const base::Error&) {
+        return true;
+    }
+}
+
+fs::path make_directory(const fs::path& parent) {
+    std::string name = (parent / (own_prefix() + "XXXXXX")).string();
+    if (::mkdtemp(name.data()) == nullptr) {
+        base::throw_errno(errno, fmt::format("create a directory in {}", parent.string()));
+    }
+    return name;
 }
 
 bool maker_lives(const std::string& name) {
@@ -82,15 +104,21 @@ StagingPlace choose_staging(uint64_t bytes, const fs::path& fallback) {
 }
 
 Staging::Staging(const StagingPlace& place)
-    : directory_(place.directory, own_prefix()), guard_([path = directory_.path()] {
+    : path_(make_directory(place.directory)), guard_([path = path_] {
           std::error_code ignored;
-          fs::remove_all(path, ignored);
+          if (!is_needed(path)) fs::remove_all(path, ignored);
       }) {
     remove_stale_staging(place.directory);
 }
 
+void Staging::keep_for(const fs::path& journal) {
+    base::replace_file(path_ / k_kept_for, fs::absolute(journal).string());
+}
+
 Staging::~Staging() {
-    directory_.remove();
+    // Going back failed: whoever recovers needs what is here.
+    std::error_code ignored;
+    if (!is_needed(path_)) fs::remove_all(path_, ignored);
     guard_.disarm();
 }
 
@@ -102,7 +130,7 @@ unsigned remove_stale_staging(const fs::path& directory) {
         // Only root's own directories: /tmp and /dev/shm are anybody's to write.
         if (!name.starts_with(k_prefix) || !entry.is_directory(ignored) || entry.is_symlink(ignored))
             continue;
-        if (maker_lives(name)) continue;
+        if (maker_lives(name) || is_needed(entry.path())) continue;
         fs::remove_all(entry.path(), ignored);
         ++removed;
     }

@@ -31,16 +31,18 @@ class Staging {
     Staging& operator=(const Staging&) = delete;
     ~Staging();
 
-    const std::filesystem::path& path() const { return directory_.path(); }
+    const std::filesystem::path& path() const { return path_; }
+    // It stays after our death and our guard's as long as the file `journal` exists.
+    void keep_for(const std::filesystem::path& journal);
     // Whoever inherits this keeps the directory in place after our death.
     int hold_fd() const { return guard_.hold_fd(); }
 
  private:
-    base::TemporaryDirectory directory_;
+    std::filesystem::path path_;
     Guard guard_;
 };
 
-// Removes staging directories in `directory` whose makers are dead. Returns how many.
+// Removes staging directories in `directory` whose makers are dead, unless a journal needs them. Returns how many.
 unsigned remove_stale_staging(const std::filesystem::path& directory);
 
 // "MemAvailable" of /proc/meminfo, in bytes.

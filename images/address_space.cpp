@@ -131,6 +131,25 @@ std::vector<PageSpan> AddressSpace::read(uint64_t address, std::span<std::byte> 
     return spans;
 }
 
+size_t AddressSpace::file_count() const {
+    size_t count = own_.file_count();
+    for (const auto& [shmid, object] : objects_) count += object.file_count();
+    return count;
+}
+
+size_t AddressSpace::run_count() const {
+    size_t count = own_.runs().size();
+    for (const auto& [shmid, object] : objects_) count += object.runs().size();
+    return count;
+}
+
+void AddressSpace::expect(AddressRange range) const {
+    if (range.end <= range.start) return;
+    visit(range.start, range.end - range.start, [](const Part& part) {
+        if (part.state == PageState::present) part.pages->expect_run(*part.run, part.run_address, part.bytes);
+    });
+}
+
 std::string read_range(const AddressSpace& memory, AddressRange range, uint64_t limit, bool& complete) {
     uint64_t wanted = range.end > range.start ? range.end - range.start : 0;
     uint64_t size = std::min(wanted, limit);

@@ -17,10 +17,8 @@ using base::ErrorKind;
 
 // CRIU writes a few files per process; archives of a million members are made to exhaust us.
 constexpr size_t k_members_limit = 200'000;
-constexpr uint64_t k_names_limit = 24u << 20;
 // What a compressed archive keeps of itself: images other than pages are far smaller than this.
 constexpr uint64_t k_small_member = 2u << 20;
-constexpr uint64_t k_kept_limit = 24u << 20;
 constexpr int k_parents_limit = 64;
 
 std::string parent_path(std::string_view path) {
@@ -49,8 +47,11 @@ std::optional<std::string> follow(const std::string& directory, std::string_view
 }  // namespace
 
 ArchiveSource::ArchiveSource(std::shared_ptr<const ImageFile> file, std::string name, std::string description,
-                             const Visitor& visitor)
-    : name_(std::move(name)), description_(std::move(description)), compression_(find_compression(*file)) {
+                             const Visitor& visitor, const Limits& limits)
+    : name_(std::move(name)),
+      description_(std::move(description)),
+      limits_(limits),
+      compression_(find_compression(*file)) {
     if (compression_ == Compression::other) {
         throw Error(ErrorKind::unsupported,
                     fmt::format("{} is compressed by something else than gzip or zstd", description_),
@@ -60,7 +61,7 @@ ArchiveSource::ArchiveSource(std::shared_ptr<const ImageFile> file, std::string 
     if (compression_ == Compression::none) {
         data_ = std::move(file);
     } else {
-        data_ = decoded = std::make_shared<DecodedFile>(std::move(file), compression_);
+        data_ = decoded = std::make_shared<DecodedFile>(std::move(file), compression_, limits_.window_log);
     }
     if (!is_tar(*data_)) {
         std::string why = decoded ? decoded->damage() : std::string();
@@ -79,7 +80,7 @@ void ArchiveSource::read_index(const Visitor& visitor) {
     uint64_t names = 0;
     size_t duplicates = 0;
     while (auto member = reader.next()) {
-        if (members_.size() >= k_members_limit || names > k_names_limit) {
+        if (members_.size() >= k_members_limit || names > limits_.name_bytes) {
             add_finding(findings_, {FindingKind::damaged, name_, member->data_offset,
                                     fmt::format("more than {} members; those from \"{}\" on are not read",
                                                 members_.size(), base::escape(member->path))});
@@ -122,7 +123,7 @@ void ArchiveSource::read_index(const Visitor& visitor) {
 }
 
 void ArchiveSource::keep(Member& member) {
-    if (member.size > k_small_member || member.size > k_kept_limit - kept_bytes_) return;
+    if (member.size > k_small_member || member.size > limits_.kept_bytes - kept_bytes_) return;
     auto content = std::make_shared<std::string>(static_cast<size_t>(member.size), '\0');
     content->resize(
         data_->read_at(member.offset, std::as_writable_bytes(std::span(content->data(), content->size()))));

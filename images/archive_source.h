@@ -32,10 +32,21 @@ class ArchiveSource : public ImageSource {
     using Visitor =
         std::function<void(const std::string& name, const std::shared_ptr<const ImageFile>& content)>;
 
+    // What one archive may take of our memory. An archive within another has to do with less.
+    struct Limits {
+        int window_log = DecodedFile::k_window_log;
+        uint64_t kept_bytes = 24u << 20;
+        uint64_t name_bytes = 24u << 20;
+    };
+    static constexpr Limits k_nested{24, 8u << 20, 16u << 20};
+
     // Throws base::Error when `file` is no tar archive in a compression that is read. `name` is what findings
     // call it ("" for the evidence itself), `description` what messages do.
     ArchiveSource(std::shared_ptr<const ImageFile> file, std::string name, std::string description,
-                  const Visitor& visitor = {});
+                  const Visitor& visitor, const Limits& limits);
+    ArchiveSource(std::shared_ptr<const ImageFile> file, std::string name, std::string description,
+                  const Visitor& visitor = {})
+        : ArchiveSource(std::move(file), std::move(name), std::move(description), visitor, Limits{}) {}
 
     std::vector<std::string> list() const override;
     std::unique_ptr<ImageFile> open(std::string_view name) const override;
@@ -60,6 +71,7 @@ class ArchiveSource : public ImageSource {
     std::shared_ptr<const ImageFile> data_;  // decoded
     std::string name_;
     std::string description_;
+    Limits limits_;
     Compression compression_;
     Findings findings_;
     std::map<std::string, Member, std::less<>> members_;

@@ -29,11 +29,12 @@ Inventory load_inventory(const ImageSource& source, Findings& findings) {
     const auto& plugins = entry.plugins_entry().plugins();
     out.plugins.assign(plugins.begin(), plugins.end());
     out.network_locked_by_nftables = entry.network_lock_method() == 2;  // NETWORK_LOCK_NFTABLES of CRIU
-    if (out.image_version.value_or(2) > 2) {
+    // 3 came with compressed pages (criu-dev, 2026).
+    if (out.image_version.value_or(3) > 3) {
         add_finding(findings, {FindingKind::unknown,
                                "inventory.img",
                                {},
-                               fmt::format("images of version {}; this version of cprewind knows 1 and 2",
+                               fmt::format("images of version {}; this version of cprewind knows 1 to 3",
                                            *out.image_version)});
     }
     return out;

@@ -29,10 +29,20 @@ void CompressedPages::decode(const PageBlock& block) const {
     decoded_ = &block;
 }
 
-size_t CompressedPages::read_at(uint64_t offset, std::span<std::byte> out) const {
+// The block that holds `offset`, if any does.
+std::vector<PageBlock>::const_iterator CompressedPages::find(uint64_t offset) const {
     auto block = std::upper_bound(blocks_.begin(), blocks_.end(), offset,
                                   [](uint64_t wanted, const PageBlock& b) { return wanted < b.offset; });
-    if (block != blocks_.begin()) --block;
+    return block == blocks_.begin() ? block : block - 1;
+}
+
+void CompressedPages::expect(uint64_t offset, uint64_t size) const {
+    for (auto block = find(offset); block != blocks_.end() && block->offset < offset + size; ++block)
+        stored_->expect(block->stored_offset, block->stored_bytes);
+}
+
+size_t CompressedPages::read_at(uint64_t offset, std::span<std::byte> out) const {
+    auto block = find(offset);
     size_t done = 0;
     for (; block != blocks_.end() && done < out.size(); ++block) {
         uint64_t skip = offset + done - block->offset;

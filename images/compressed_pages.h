@@ -37,8 +37,10 @@ class CompressedPages : public ImageFile {
     }
     // A block that is damaged is an Error that says where it lies.
     size_t read_at(uint64_t offset, std::span<std::byte> out) const override;
+    void expect(uint64_t offset, uint64_t size) const override;
 
  private:
+    std::vector<PageBlock>::const_iterator find(uint64_t offset) const;
     void decode(const PageBlock& block) const;
 
     std::unique_ptr<ImageFile> stored_;

@@ -12,6 +12,7 @@
 #include "images/archive_source.h"
 #include "images/checkpoint.h"
 #include "images/directory_source.h"
+#include "images/oci_layout.h"
 
 namespace cprewind::images {
 
@@ -159,6 +160,18 @@ OpenedSource open_source(const fs::path& path) {
         prefix = find_checkpoint(*archive);
         if (prefix) opened.images = std::make_unique<PrefixedSource>(*archive, *prefix);
         opened.files = std::move(archive);
+    }
+    // A checkpoint in an OCI layout lies within another archive, in a blob.
+    if (auto layout = prefix ? nullptr : find_oci_layout(*opened.files)) {
+        auto checkpoint = open_oci_checkpoint(
+            *opened.files, *layout,
+            [&](const std::string& name, const auto& content) { trees.take(name, content); },
+            opened.findings);
+        prefix = checkpoint ? find_checkpoint(*checkpoint) : nullptr;
+        if (prefix) {
+            opened.images = std::make_unique<PrefixedSource>(*checkpoint, *prefix);
+            opened.files = std::move(checkpoint);
+        }
     }
     if (!opened.images) {
         throw Error(ErrorKind::not_found,

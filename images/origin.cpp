@@ -4,73 +4,19 @@
 
 #include <algorithm>
 #include <array>
-#include <nlohmann/json.hpp>
+
+#include "images/json_document.h"
 
 namespace cprewind::images {
 
 namespace {
 
-using nlohmann::json;
+using json = nlohmann::json;
+using Document = JsonDocument;
 
-// The largest seen is 12 KiB; a value of JSON takes up to 20 times its text in memory.
-constexpr uint64_t k_json_limit = 2u << 20;
 // CRIU tells its version in the first lines of its log.
 constexpr uint64_t k_log_head = 16u << 10;
 constexpr size_t k_list_limit = 1000;
-
-// One file of JSON, asked for values by path; whatever is absent or of another type is nothing.
-class Document {
- public:
-    Document(const ImageSource& files, std::string name, Findings& findings) {
-        auto file = files.open(name);
-        if (!file) return;
-        there_ = true;
-        auto report = [&](std::string why) {
-            add_finding(findings, {FindingKind::damaged, std::move(name), {}, std::move(why)});
-        };
-        if (file->size() > k_json_limit) {
-            report(fmt::format("it has {} bytes, more than the {} of JSON that are read", file->size(),
-                               k_json_limit));
-            return;
-        }
-        std::string text(static_cast<size_t>(file->size()), '\0');
-        text.resize(file->read_at(0, std::as_writable_bytes(std::span(text.data(), text.size()))));
-        root_ = json::parse(text, nullptr, false);
-        if (root_.is_discarded()) {
-            root_ = nullptr;
-            report("it is no JSON, or cut off");
-        }
-    }
-
-    bool there() const { return there_; }
-
-    template <typename... Keys>
-    const json& at(const Keys&... keys) const {
-        const json* value = &root_;
-        ((value = step(*value, keys)), ...);
-        return *value;
-    }
-    template <typename... Keys>
-    std::string text(const Keys&... keys) const {
-        return text_of(at(keys...));
-    }
-
-    // References only: a copy of JSON recurses, as deep as the evidence likes.
-    static std::string text_of(const json& value, const char* key) { return text_of(*step(value, key)); }
-    static std::string text_of(const json& value) {
-        return value.is_string() ? value.get<std::string>() : std::string();
-    }
-    static const json* step(const json& value, const char* key) {
-        static const json k_nothing;
-        if (!value.is_object()) return &k_nothing;
-        auto found = value.find(key);
-        return found == value.end() ? &k_nothing : &*found;
-    }
-
- private:
-    bool there_ = false;
-    json root_;
-};
 
 void set(std::string& field, std::string value) {
     if (field.empty()) field = std::move(value);
@@ -96,8 +42,8 @@ void read_spec(const Document& spec, Origin& out) {
     std::string manager = note("io.container.manager");
     if (manager == "libpod") out.engine = OriginEngine::podman;
     if (manager == "cri-o") out.engine = OriginEngine::crio;
-    if (out.engine == OriginEngine::unknown && !note("io.kubernetes.cri.container-type").empty())
-        out.engine = OriginEngine::containerd;
+    bool containerd = !note("io.kubernetes.cri.container-type").empty() || !note("nerdctl/name").empty();
+    if (out.engine == OriginEngine::unknown && containerd) out.engine = OriginEngine::containerd;
     if (out.engine == OriginEngine::crio) {
         set(out.container_name, note("io.kubernetes.container.name"));
         set(out.container_id, note("io.kubernetes.cri-o.ContainerID"));
@@ -109,16 +55,17 @@ void read_spec(const Document& spec, Origin& out) {
             set(out.pod, note("io.kubernetes.pod.namespace") + "/" + pod);
     } else {
         set(out.container_name, note("io.kubernetes.cri.container-name"));
+        set(out.container_name, note("nerdctl/name"));
         set(out.container_image, note("io.kubernetes.cri.image-name"));
         if (std::string pod = note("io.kubernetes.cri.sandbox-name"); !pod.empty())
             set(out.pod, note("io.kubernetes.cri.sandbox-namespace") + "/" + pod);
     }
     if (out.command.empty()) out.command = texts(spec.at("process", "args"));
-    // containerd: "/NAMESPACE/ID".
+    // containerd: "/NAMESPACE/ID", or "SLICE:PREFIX:ID" for systemd.
     std::string path = spec.text("linux", "cgroupsPath");
-    size_t slash = path.rfind('/');
-    if (out.engine == OriginEngine::containerd && slash != std::string::npos)
-        set(out.container_id, path.substr(slash + 1));
+    size_t separator = path.find_last_of("/:");
+    if (out.engine == OriginEngine::containerd && separator != std::string::npos)
+        set(out.container_id, path.substr(separator + 1));
     const json& mounts = spec.at("mounts");
     if (!mounts.is_array()) return;
     for (const json& mount : mounts) {
@@ -202,6 +149,11 @@ void read_annotations(const Document& index, Origin& out) {
         set(out.runtime, runtime);
         set(out.container_image, note("org.opencontainers.image.ref.name"));
     }
+    // `ctr tasks checkpoint`, nerdctl.
+    if (std::string image = note("image.name"); !image.empty()) {
+        out.engine = OriginEngine::containerd;
+        set(out.container_image, image);
+    }
     for (const std::string prefix : {"io.podman.annotations.checkpoint.", "org.criu.checkpoint."}) {
         set(out.container_name, note(prefix + "name"));
         set(out.container_name, note(prefix + "container.name"));
@@ -257,6 +209,7 @@ const char* purpose_of(std::string_view name) {
     for (const auto& [known, purpose] : k_known) {
         if (name == known) return purpose;
     }
+    if (name.starts_with("ctr.") && name.size() > 8) return "containerd's options";
     return name.starts_with("volumes/") && name.ends_with(".tar") ? "volume" : nullptr;
 }
 
@@ -349,6 +302,8 @@ Origin read_origin(const ImageSource& files, std::string_view images_prefix, Fin
     read_network(document("network.status"), out);
     read_bind_mounts(document("bind.mounts"), out);
     read_log(files, base + "dump.log", out);
+    // Below Kubernetes and nerdctl the id is the only name.
+    if (out.engine == OriginEngine::containerd) set(out.container_name, out.container_id);
     list_parts(files, base, images_prefix, out);
     if (!out.checkpointed) {
         auto written = files.modified_ns(std::string(images_prefix) + "inventory.img");

@@ -1,8 +1,6 @@
 #include "images/pages.h"
 
 #include <fmt/format.h>
-#include <google/protobuf/io/coded_stream.h>
-#include <google/protobuf/unknown_field_set.h>
 
 #include <algorithm>
 #include <optional>
@@ -10,6 +8,7 @@
 #include "base/error.h"
 #include "images/compressed_pages.h"
 #include "images/image_reader.h"
+#include "images/pagemap_entry.h"
 #include "images/proto/memory.pb.h"
 
 namespace cprewind::images {
@@ -21,92 +20,12 @@ constexpr uint32_t k_flag_parent = 1;
 constexpr uint32_t k_flag_present = 4;
 constexpr uint32_t k_flag_aligned = 8;  // compressed images only
 
+constexpr uint64_t k_extended_sign = 0xffffffff80000000;
 // 64 GiB of memory of which every other page was dumped; a run costs 40 bytes.
 constexpr size_t k_runs_limit = 1u << 24;
 constexpr int k_parents_limit = 64;
 // Four blocks of a stored snapshot.
 constexpr uint64_t k_window_bytes = 1u << 20;
-
-struct Entry {
-    uint64_t address = 0;
-    uint64_t pages = 0;
-    PageState state = PageState::present;
-    bool aligned = false;            // its bytes begin at a whole page
-    uint64_t block_pages = 0;        // 0: not compressed
-    std::vector<uint32_t> blocks{};  // stored sizes
-};
-
-// All blocks of a pagemap; a block costs 32 bytes.
-constexpr size_t k_blocks_limit = 1u << 22;
-
-// What the fields about compression say, of either schema: numbers 6, 7, 8 directly (A), or a message in 6 (B)
-// with block_sizes = 1, total_payload_size = 2, pages_per_block = 3. False when there is something else.
-bool read_blocks(const google::protobuf::UnknownFieldSet& fields, Entry& entry) {
-    using google::protobuf::UnknownField;
-    for (int i = 0; i < fields.field_count(); ++i) {
-        const UnknownField& field = fields.field(i);
-        bool number = field.type() == UnknownField::TYPE_VARINT;
-        if (field.number() == 6 && number) {
-            entry.blocks.push_back(static_cast<uint32_t>(field.varint()));
-            if (entry.block_pages == 0) entry.block_pages = 1;
-        } else if (field.number() == 8 && number) {
-            entry.block_pages = field.varint();
-        } else if (field.number() == 6 && field.type() == UnknownField::TYPE_LENGTH_DELIMITED) {
-            google::protobuf::UnknownFieldSet inner;
-            if (!inner.ParseFromString(field.length_delimited())) return false;
-            for (int j = 0; j < inner.field_count(); ++j) {
-                const UnknownField& part = inner.field(j);
-                bool value = part.type() == UnknownField::TYPE_VARINT;
-                if (part.number() == 1 && value) {
-                    entry.blocks.push_back(static_cast<uint32_t>(part.varint()));
-                } else if (part.number() == 1 && part.type() == UnknownField::TYPE_LENGTH_DELIMITED) {
-                    google::protobuf::io::CodedInputStream packed(
-                        reinterpret_cast<const uint8_t*>(part.length_delimited().data()),
-                        static_cast<int>(part.length_delimited().size()));
-                    uint32_t size = 0;
-                    while (packed.ReadVarint32(&size)) entry.blocks.push_back(size);
-                } else if (part.number() == 3 && value) {
-                    entry.block_pages = part.varint();
-                }
-            }
-        } else if (field.number() != 7) {
-            return false;
-        }
-    }
-    return true;
-}
-
-// Where the blocks of all present runs lie; ends before the first one that cannot be, or is not there.
-std::vector<PageBlock> lay_out_blocks(const std::vector<Entry>& entries, uint64_t page,
-                                      uint64_t stored_size) {
-    std::vector<PageBlock> out;
-    uint64_t offset = 0, stored = 0;
-    auto add = [&](uint64_t bytes, uint64_t stored_bytes) {
-        bool fits = stored <= stored_size && stored_bytes <= stored_size - stored && stored_bytes <= bytes &&
-                    bytes <= UINT64_MAX - offset && out.size() < k_blocks_limit;
-        if (fits) out.push_back({offset, bytes, stored, stored_bytes});
-        offset += bytes;
-        stored += stored_bytes;
-        return fits;
-    };
-    for (const Entry& entry : entries) {
-        if (entry.state != PageState::present || entry.pages > UINT64_MAX / page) continue;
-        if (entry.aligned) stored = (stored + page - 1) / page * page;
-        uint64_t left = entry.pages * page;
-        if (entry.block_pages == 0) {
-            if (!add(left, left)) return out;
-            continue;
-        }
-        if (entry.block_pages > CompressedPages::k_block_limit / page) return out;
-        for (uint32_t size : entry.blocks) {
-            uint64_t bytes = std::min(left, entry.block_pages * page);
-            if (bytes == 0 || !add(bytes, size)) return out;
-            left -= bytes;
-        }
-        if (left > 0) return out;
-    }
-    return out;
-}
 
 }  // namespace
 
@@ -145,7 +64,7 @@ class PageMapBuilder {
 
  private:
     std::vector<PageRun> load(const std::string& directory, int depth);
-    std::vector<Entry> read_entries(ImageReader& reader, bool& compressed);
+    std::vector<PagemapEntry> read_entries(ImageReader& reader, bool& compressed);
     uint64_t find_page_size(uint64_t pages, uint64_t file_bytes) const;
     void resolve_parents(std::vector<PageRun>& runs, const std::string& directory, int depth);
 
@@ -157,8 +76,8 @@ class PageMapBuilder {
     size_t runs_left_ = k_runs_limit;
 };
 
-std::vector<Entry> PageMapBuilder::read_entries(ImageReader& reader, bool& compressed) {
-    std::vector<Entry> entries;
+std::vector<PagemapEntry> PageMapBuilder::read_entries(ImageReader& reader, bool& compressed) {
+    std::vector<PagemapEntry> entries;
     uint64_t last_end_page = 0;
     criu::pagemap_entry entry;
     reader.leave_unknown_fields();
@@ -168,13 +87,16 @@ std::vector<Entry> PageMapBuilder::read_entries(ImageReader& reader, bool& compr
                           fmt::format("more than {} runs of pages; the rest is not read", k_runs_limit));
             break;
         }
-        Entry run;
+        PagemapEntry run;
         run.aligned = (entry.flags() & k_flag_aligned) != 0;
         if (entry.unknown_fields().field_count() > 0 && !read_blocks(entry.unknown_fields(), run)) {
             reader.report(FindingKind::unknown,
                           "its pages are stored in a way that this version does not know; they may be wrong");
         }
         compressed = compressed || run.aligned || run.block_pages > 0;
+        // A 32-bit CRIU extends the sign of what lies in the upper half; no program of 64 bits has memory there.
+        uint64_t address = entry.vaddr();
+        if (address >= k_extended_sign) address &= UINT32_MAX;
         // Up to CRIU 4.1 field 2; since 4.2 field 5, while field 2 is 0 because it is required.
         uint64_t pages = entry.has_nr_pages() ? entry.nr_pages() : entry.compat_nr_pages();
         uint32_t flags = entry.flags();
@@ -184,13 +106,13 @@ std::vector<Entry> PageMapBuilder::read_entries(ImageReader& reader, bool& compr
             flags = k_flag_present;
         }
         // 4096 is the smallest page there is; larger ones are checked when the size is known.
-        uint64_t first_page = entry.vaddr() / 4096;
+        uint64_t first_page = address / 4096;
         bool fits = pages > 0 && pages <= (UINT64_MAX / 4096) - first_page;
-        if (!fits || entry.vaddr() % 4096 != 0 || first_page < last_end_page) {
+        if (!fits || address % 4096 != 0 || first_page < last_end_page) {
             reader.report(FindingKind::damaged,
                           fmt::format("the run of {} pages at {:#x} is empty, unaligned, too long or "
                                       "overlaps the one before it",
-                                      pages, entry.vaddr()));
+                                      pages, address));
             // Its bytes are in the pages file all the same, unless its length is nonsense, too.
             if (pages == 0 || !fits) continue;
         }
@@ -198,7 +120,7 @@ std::vector<Entry> PageMapBuilder::read_entries(ImageReader& reader, bool& compr
         PageState state = (flags & k_flag_parent) != 0    ? PageState::parent
                           : (flags & k_flag_present) != 0 ? PageState::present
                                                           : PageState::lazy;
-        run.address = entry.vaddr();
+        run.address = address;
         run.pages = pages;
         run.state = state;
         entries.push_back(std::move(run));
@@ -225,9 +147,9 @@ std::vector<PageRun> PageMapBuilder::load(const std::string& directory, int dept
         return {};
     }
     bool compressed = false;
-    std::vector<Entry> entries = read_entries(*reader, compressed);
+    std::vector<PagemapEntry> entries = read_entries(*reader, compressed);
     uint64_t present_pages = 0;
-    for (const Entry& entry : entries) {
+    for (const PagemapEntry& entry : entries) {
         if (entry.state != PageState::present) continue;
         present_pages =
             entry.pages > UINT64_MAX / 4096 - present_pages ? UINT64_MAX / 4096 : present_pages + entry.pages;
@@ -238,7 +160,7 @@ std::vector<PageRun> PageMapBuilder::load(const std::string& directory, int dept
     if (depth == 0) map_.pages_name_ = pages_name;
     uint64_t file_bytes = pages_file ? pages_file->size() : 0;
     if (compressed && pages_file) {
-        // A page size other than the usual cannot be found from the size of a compressed file.
+        if (depth == 0) map_.page_size_ = find_block_page_size(entries, *pages_file);
         auto blocks = lay_out_blocks(entries, map_.page_size_, file_bytes);
         pages_file = std::make_unique<CompressedPages>(std::move(pages_file), std::move(blocks));
         file_bytes = pages_file->size();
@@ -265,7 +187,7 @@ std::vector<PageRun> PageMapBuilder::load(const std::string& directory, int dept
     std::vector<PageRun> runs;
     uint64_t offset = 0;
     uint64_t last_end = 0;
-    for (const Entry& entry : entries) {
+    for (const PagemapEntry& entry : entries) {
         bool sane = entry.pages <= UINT64_MAX / page && entry.address <= UINT64_MAX - entry.pages * page &&
                     entry.address % page == 0 && entry.address >= last_end;
         uint64_t bytes = entry.pages <= UINT64_MAX / page ? entry.pages * page : UINT64_MAX;
@@ -375,6 +297,10 @@ void PageMap::read_run(const PageRun& run, uint64_t address, std::span<std::byte
     if (got < out.size()) {
         throw base::Error(base::ErrorKind::damaged, "a pages image became shorter while it was read");
     }
+}
+
+void PageMap::expect_run(const PageRun& run, uint64_t address, uint64_t bytes) const {
+    layers_[run.layer]->expect(run.file_offset + (address - run.address), bytes);
 }
 
 Likeness PageMap::likeness(const PageRun& run, uint64_t address, const PageMap& other,

@@ -65,10 +65,14 @@ class PageMap {
     size_t find(uint64_t address) const;
     // Bytes of runs that are present.
     uint64_t present_bytes() const;
+    size_t file_count() const { return layers_.size(); }
 
     // Reads bytes of a present run, `address` up to `address + out.size()` within it. Throws base::Error when
     // the file has become shorter since it was opened.
     void read_run(const PageRun& run, uint64_t address, std::span<std::byte> out) const;
+
+    // Says that this will be read: see ImageFile::expect.
+    void expect_run(const PageRun& run, uint64_t address, uint64_t bytes) const;
 
     // What is known of `bytes` of a present run from `address` on, beside those of another map's, without reading.
     Likeness likeness(const PageRun& run, uint64_t address, const PageMap& other, const PageRun& other_run,
@@ -118,6 +122,12 @@ class AddressSpace {
 
     uint64_t page_size() const { return own_.page_size(); }
     const PageMap& own_pages() const { return own_; }
+    // Pages files and runs that it keeps open.
+    size_t file_count() const;
+    size_t run_count() const;
+
+    // Says that this range will be read: see ImageFile::expect.
+    void expect(AddressRange range) const;
 
     // Fills `out` with the memory at `address` and says of every part in which state it is. Anything may be
     // asked for; addresses past the end of the address space are unmapped.

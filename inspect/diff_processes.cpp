@@ -105,16 +105,16 @@ std::map<std::string, std::string> variables(const std::vector<std::string>& env
 }
 
 // Only where both sides could be read whole: half an environment would differ everywhere.
-void compare_strings(std::vector<FieldChange>& changes, Moment a, Moment b, const Process& before,
-                     const Process& after, images::Findings& findings) {
+void compare_strings(std::vector<FieldChange>& changes, images::MemoryWindow& a, images::MemoryWindow& b,
+                     const Process& before, const Process& after) {
     bool whole_before = false, whole_after = false;
-    auto old_words = read_arguments(a, before, whole_before, findings);
-    auto new_words = read_arguments(b, after, whole_after, findings);
+    auto old_words = read_arguments(a, before, whole_before);
+    auto new_words = read_arguments(b, after, whole_after);
     if (whole_before && whole_after) {
         compare(changes, "arguments", base::join(old_words, " "), base::join(new_words, " "));
     }
-    auto old_values = variables(read_environment(a, before, whole_before, findings));
-    auto new_values = variables(read_environment(b, after, whole_after, findings));
+    auto old_values = variables(read_environment(a, before, whole_before));
+    auto new_values = variables(read_environment(b, after, whole_after));
     if (!whole_before || !whole_after) return;
     for (const auto& [name, value] : old_values) {
         auto now = new_values.find(name);
@@ -165,6 +165,8 @@ ProcessDiff diff_processes(Moment first, Moment second) {
         if (b.find_process(before.pid) != nullptr) continue;
         diff.changes.push_back({before.pid, ProcessFate::gone, before.comm, before.executable, {}});
     }
+    images::MemoryWindow memories_a(a, first.source, images::ExpectedStrings::both, diff.findings);
+    images::MemoryWindow memories_b(b, second.source, images::ExpectedStrings::both, diff.findings);
     for (const Process& after : b.processes) {
         const Process* before = a.find_process(after.pid);
         if (before == nullptr) {
@@ -174,7 +176,7 @@ ProcessDiff diff_processes(Moment first, Moment second) {
         // A zombie has lost the memory by which it could be told, but its pid is still its own.
         bool same = same_program(*before, after) || after.state == images::ProcessState::zombie;
         auto changes = compare_processes(*before, after);
-        compare_strings(changes, first, second, *before, after, diff.findings);
+        compare_strings(changes, memories_a, memories_b, *before, after);
         if (same && changes.empty()) {
             ++diff.unchanged;
         } else {

@@ -2,14 +2,9 @@
 
 #include <algorithm>
 
-#include "images/pages.h"
-
 namespace cprewind::inspect {
 
 namespace {
-
-// Linux lets arguments and environment together have a quarter of the stack limit, 6 MiB at most by default.
-constexpr uint64_t k_strings_limit = 16u << 20;
 
 std::vector<std::string> split_strings(const std::string& raw) {
     std::vector<std::string> strings;
@@ -22,36 +17,22 @@ std::vector<std::string> split_strings(const std::string& raw) {
     return strings;
 }
 
-std::vector<std::string> read_strings(const images::AddressSpace& memory, images::AddressRange range,
-                                      bool& complete) {
-    return split_strings(images::read_range(memory, range, k_strings_limit, complete));
-}
-
-// Zombies have no memory; a process of which mm is lost has none that could be found.
-bool has_memory(const images::Process& process) {
-    return process.state != images::ProcessState::zombie && !process.mappings.empty();
-}
-
 }  // namespace
 
-std::vector<std::string> read_arguments(Moment moment, const images::Process& process, bool& complete,
-                                        images::Findings& findings) {
-    complete = false;
-    if (!has_memory(process)) return {};
-    images::AddressSpace memory(moment.source, process, findings);
-    return read_strings(memory, process.arguments, complete);
+std::vector<std::string> read_arguments(images::MemoryWindow& memories, const images::Process& process,
+                                        bool& complete) {
+    return split_strings(memories.arguments_of(process, complete));
 }
 
-std::vector<std::string> read_environment(Moment moment, const images::Process& process, bool& complete,
-                                          images::Findings& findings) {
-    complete = false;
-    if (!has_memory(process)) return {};
-    images::AddressSpace memory(moment.source, process, findings);
-    return read_strings(memory, process.environment, complete);
+std::vector<std::string> read_environment(images::MemoryWindow& memories, const images::Process& process,
+                                          bool& complete) {
+    return split_strings(memories.environment_of(process, complete));
 }
 
 PsView list_processes(Moment moment) {
     PsView view;
+    images::MemoryWindow memories(moment.checkpoint, moment.source, images::ExpectedStrings::arguments,
+                                  view.findings);
     for (const images::Process& process : moment.checkpoint.processes) {
         PsRow row;
         row.depth = process.depth;
@@ -70,11 +51,9 @@ PsView list_processes(Moment moment) {
         row.oom_score_adj = process.oom_score_adj;
         row.comm = process.comm;
         row.executable = process.executable;
-        if (has_memory(process)) {
-            images::AddressSpace memory(moment.source, process, view.findings);
-            row.arguments = read_strings(memory, process.arguments, row.arguments_complete);
-            row.resident_bytes = memory.own_pages().present_bytes();
-        }
+        row.arguments = read_arguments(memories, process, row.arguments_complete);
+        if (const images::AddressSpace* memory = memories.of(process))
+            row.resident_bytes = memory->own_pages().present_bytes();
         view.rows.push_back(std::move(row));
     }
     return view;

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "images/memory_window.h"
 #include "inspect/moment.h"
 
 namespace cprewind::inspect {
@@ -41,9 +42,9 @@ PsView list_processes(Moment moment);
 
 // The NUL-separated strings of one process, as the program left them: `complete` is false when part was not
 // dumped.
-std::vector<std::string> read_arguments(Moment moment, const images::Process& process, bool& complete,
-                                        images::Findings& findings);
-std::vector<std::string> read_environment(Moment moment, const images::Process& process, bool& complete,
-                                          images::Findings& findings);
+std::vector<std::string> read_arguments(images::MemoryWindow& memories, const images::Process& process,
+                                        bool& complete);
+std::vector<std::string> read_environment(images::MemoryWindow& memories, const images::Process& process,
+                                          bool& complete);
 
 }  // namespace cprewind::inspect

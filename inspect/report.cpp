@@ -141,10 +141,9 @@ void look_at_code(Looker& looker, const Process& process) {
     }
 }
 
-void look_at_environment(Looker& looker, const Process& process) {
+void look_at_environment(Looker& looker, images::MemoryWindow& memories, const Process& process) {
     bool complete = false;
-    for (const std::string& variable :
-         read_environment(looker.moment, process, complete, looker.report.findings)) {
+    for (const std::string& variable : read_environment(memories, process, complete)) {
         for (const char* name : {"LD_PRELOAD=", "LD_AUDIT="}) {
             if (variable.starts_with(name))
                 looker.add(OddityKind::preload, &process, variable, "environment");
@@ -269,12 +268,14 @@ Report make_report(Moment moment, const ReportInput& input) {
     if (input.layer != nullptr) {
         for (const images::LayerEntry& entry : input.layer->entries) looker.layer["/" + entry.path] = &entry;
     }
+    images::MemoryWindow memories(moment.checkpoint, moment.source, images::ExpectedStrings::environment,
+                                  looker.report.findings);
     for (const Process& process : moment.checkpoint.processes) {
         if (process.state == images::ProcessState::zombie) continue;
         look_at_protection(looker, process);
         look_at_code(looker, process);
         look_at_origin(looker, process);
-        look_at_environment(looker, process);
+        look_at_environment(looker, memories, process);
         look_at_executable(looker, process);
         look_at_rights(looker, process);
     }

@@ -67,10 +67,12 @@ Trace trace_file(const images::LayerTree& layer, const std::string& path) {
 
 Trace trace_variable(Moment moment, std::optional<images::DumpPid> pid, const std::string& name,
                      images::Findings& findings) {
+    images::MemoryWindow memories(moment.checkpoint, moment.source, images::ExpectedStrings::environment,
+                                  findings);
     for (const images::Process& process : moment.checkpoint.processes) {
         if (pid && process.pid != *pid) continue;
         bool complete = false;
-        for (const std::string& entry : read_environment(moment, process, complete, findings)) {
+        for (const std::string& entry : read_environment(memories, process, complete)) {
             if (!entry.starts_with(name + "=")) continue;
             std::string value = entry.substr(name.size() + 1);
             return {true, value, fmt::format("{} (process {} {})", value, process.pid.value, process.comm)};

@@ -1,21 +1,15 @@
 #include "runtime/bundle.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <net/if.h>
-#include <sched.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "runtime/loopback.h"
 
 namespace cprewind::runtime {
 namespace fs = std::filesystem;
@@ -47,47 +41,44 @@ Json& member(Json& parent, const char* key, const Json& empty) {
     return found;
 }
 
+// CRIU binds a source that is a symbolic link as that link, and then cannot find what it just mounted ("Can't
+// remount … with MS_PRIVATE: No such file or directory"); runc at a fresh start follows it. Debian's docker-init
+// of --init is one.
+void follow_links(Json& config) {
+    auto mounts = config.find("mounts");
+    if (mounts == config.end() || !mounts->is_array()) return;
+    for (Json& mount : *mounts) {
+        auto source = mount.is_object() ? mount.find("source") : mount.end();
+        if (source == mount.end() || !source->is_string()) continue;
+        fs::path path = source->get<std::string>();
+        std::error_code failed;
+        if (!path.is_absolute() || !fs::is_symlink(path, failed)) continue;
+        fs::path target = fs::canonical(path, failed);
+        if (!failed) *source = target.string();
+    }
+}
+
 }  // namespace
 
-void prepare_bundle(const fs::path& bundle, const fs::path& program,
-                    const std::optional<std::string>& criu_config) {
+void prepare_bundle(const fs::path& bundle, const fs::path& program, const Plan& plan) {
     fs::path path = bundle / "config.json";
     Json config = parse_object(base::read_file(path, k_config_limit), path.string());
 
-    Json hook = {{"path", program.string()},
-                 {"args", {program.string(), k_hook_verb}},
-                 {"timeout", k_hook_timeout_seconds}};
+    Json words = {program.string(), k_hook_verb};
+    for (const std::string& address : plan.addresses) words.push_back(address);
+    Json hook = {{"path", program.string()}, {"args", words}, {"timeout", k_hook_timeout_seconds}};
     Json& hooks = member(member(config, "hooks", Json::object()), "createRuntime", Json::array());
     if (std::find(hooks.begin(), hooks.end(), hook) == hooks.end()) hooks.push_back(hook);
-    if (criu_config) member(config, "annotations", Json::object())["org.criu.config"] = *criu_config;
+    if (plan.criu_config)
+        member(config, "annotations", Json::object())["org.criu.config"] = *plan.criu_config;
+
+    follow_links(config);
 
     struct stat st {};
     if (::stat(path.c_str(), &st) != 0) base::throw_errno(errno, fmt::format("stat {}", path.string()));
     // Bytes that are not UTF-8 (a Go program would not have written them) become U+FFFD, as Go reads them.
     std::string text = config.dump(-1, ' ', false, Json::error_handler_t::replace);
     base::replace_file(path, text, st.st_mode & 0777);
-}
-
-void raise_loopback() {
-    std::string text(1u << 20, '\0');
-    text.resize(
-        base::read_full(STDIN_FILENO, std::as_writable_bytes(std::span(text)), "the container's state"));
-    Json state = parse_object(text, "the container's state");
-    auto pid = state.find("pid");
-    if (pid == state.end() || !pid->is_number_integer() || pid->get<int64_t>() <= 0) {
-        throw base::Error(base::ErrorKind::failed, "the container's state names no pid");
-    }
-
-    base::Fd space = base::open_file(fmt::format("/proc/{}/ns/net", pid->get<int64_t>()), O_RDONLY);
-    if (::setns(space.get(), CLONE_NEWNET) != 0)
-        base::throw_errno(errno, "enter the container's network namespace");
-    base::Fd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-    if (!socket) base::throw_errno(errno, "open a socket");
-    ifreq request{};
-    std::strcpy(request.ifr_name, "lo");
-    if (::ioctl(socket.get(), SIOCGIFFLAGS, &request) != 0) base::throw_errno(errno, "read the flags of lo");
-    request.ifr_flags = static_cast<short>(request.ifr_flags | IFF_UP);
-    if (::ioctl(socket.get(), SIOCSIFFLAGS, &request) != 0) base::throw_errno(errno, "raise lo");
 }
 
 }  // namespace cprewind::runtime

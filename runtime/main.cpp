@@ -11,13 +11,14 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
 #include "base/process.h"
 #include "runtime/arguments.h"
-#include "runtime/bundle.h"
+#include "runtime/loopback.h"
 #include "runtime/plan.h"
 #include "runtime/restore.h"
 
@@ -43,9 +44,9 @@ std::string find_runc() {
     ::_exit(k_cannot_run);
 }
 
-int run_hook() {
+int run_hook(std::span<const std::string> addresses) {
     try {
-        raise_loopback();
+        raise_loopback(addresses);
     } catch (const cprewind::base::Error& e) {
         // Most containers restore without lo; where it matters, CRIU says what it could not do.
         fmt::print(stderr, "cprewind-runtime: {}\n", e.message());
@@ -81,7 +82,7 @@ std::optional<int> act(const std::string& runc, const CommandLine& line) {
 
 int main(int argc, char** argv) {
     std::vector<std::string> words(argv + (argc > 0 ? 1 : 0), argv + argc);
-    if (words.size() == 1 && words[0] == k_hook_verb) return run_hook();
+    if (!words.empty() && words[0] == k_hook_verb) return run_hook(std::span(words).subspan(1));
     std::string runc = find_runc();
     auto line = parse_command_line(words);
     if (line) {

@@ -1,8 +1,10 @@
 #include "runtime/plan.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -42,6 +44,12 @@ bool is_absolute_line(std::string_view value) {
 bool is_option(std::string_view value) {
     return value.starts_with("--") && value.size() > 2 && value.find('\n') == std::string_view::npos &&
            value.find('\0') == value.npos;
+}
+
+bool is_address(const std::string& value) {
+    in6_addr bytes{};  // the larger of the two
+    return ::inet_pton(AF_INET, value.c_str(), &bytes) == 1 ||
+           ::inet_pton(AF_INET6, value.c_str(), &bytes) == 1;
 }
 
 // Nobody but us (root, outside tests) could have written what lies behind `fd`.
@@ -95,6 +103,8 @@ std::optional<Plan> parse_plan(std::string_view text, std::string& why_not) {
             plan.options.push_back(value);
         } else if (key == "criu-config" && !plan.criu_config && is_absolute_line(value)) {
             plan.criu_config = value;
+        } else if (key == "address" && is_address(value)) {
+            plan.addresses.push_back(value);
         } else {
             why_not = fmt::format("the plan has the line '{}', which this version does not understand",
                                   base::escape(line));
@@ -124,7 +134,9 @@ std::optional<Plan> load_plan(int at, const std::string& id, std::string& why_no
         why_not = "the plan is larger than any plan is";
         return std::nullopt;
     }
-    return parse_plan(text, why_not);
+    auto plan = parse_plan(text, why_not);
+    if (plan) plan->held = std::move(file);
+    return plan;
 }
 
 }  // namespace
@@ -148,6 +160,10 @@ void leave_plan(const fs::path& state, const std::string& container_id, const Pl
         text += fmt::format("option={}\n", option);
     }
     if (plan.criu_config) text += fmt::format("criu-config={}\n", *plan.criu_config);
+    for (const std::string& address : plan.addresses) {
+        CPREWIND_CHECK(is_address(address));
+        text += fmt::format("address={}\n", address);
+    }
 
     for (const char* part : {"pending", "taken"}) base::make_private_directory(state / part);
     drop_plan(state, container_id);
@@ -165,7 +181,13 @@ std::optional<Plan> take_plan(const fs::path& state, const std::string& containe
     if (!is_container_id(container_id)) return std::nullopt;
     Fd root = open_ours(AT_FDCWD, state.string(), S_IFDIR, why);
     Fd pending = root ? open_ours(root.get(), "pending", S_IFDIR, why) : Fd();
-    if (!pending || !load_plan(pending.get(), container_id, why)) return std::nullopt;
+    auto seen = pending ? load_plan(pending.get(), container_id, why) : std::nullopt;
+    if (!seen) return std::nullopt;
+    // Before it is moved: whoever finds it taken and not locked knows that we are dead.
+    if (::flock(seen->held.get(), LOCK_EX | LOCK_NB) != 0) {
+        why = fmt::format("cannot lock the plan: {}", std::strerror(errno));
+        return std::nullopt;
+    }
     Fd taken = open_ours(root.get(), "taken", S_IFDIR, why);
     if (!taken) return std::nullopt;
     if (::renameat(pending.get(), container_id.c_str(), taken.get(), container_id.c_str()) != 0) {
@@ -179,7 +201,16 @@ std::optional<Plan> take_plan(const fs::path& state, const std::string& containe
             base::ErrorKind::failed,
             fmt::format("the plan of container {} changed while it was taken: {}", container_id, why));
     }
+    plan->held = std::move(seen->held);
     return plan;
+}
+
+bool is_at_work(const fs::path& state, const std::string& container_id) {
+    if (outcome_of(state, container_id) != Outcome::taken) return false;
+    std::string why_not;
+    Fd directory = open_ours(AT_FDCWD, taken_directory(state, container_id).string(), S_IFDIR, why_not);
+    Fd plan = directory ? open_ours(directory.get(), "plan", S_IFREG, why_not) : Fd();
+    return plan && ::flock(plan.get(), LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
 }
 
 void drop_plan(const fs::path& state, const std::string& container_id) {

@@ -10,6 +10,7 @@
 //   option=--tcp-close            further option for `runc restore`, may repeat
 //   criu-config=/abs/file         optional: CRIU configuration file, handed on through the org.criu.config
 //   annotation
+//   address=172.17.0.2            an address that a socket of the images is bound to, may repeat
 //
 // <state> is k_state_directory, or CPREWIND_RUNTIME_STATE in tests. It and everything in it that is looked at
 // must be owned by root (by our effective uid in tests) and not writable by others, or the plan does not
@@ -20,7 +21,7 @@
 //
 // Life of a plan, and what an observer may conclude:
 //   pending/<id>                    not yet seen by the runtime
-//   taken/<id> without result       the runtime is at it, or died at it
+//   taken/<id> without result       the runtime is at it (it holds flock(LOCK_EX) on the plan), or died at it
 //   taken/<id>/result=failed        restore.log says why; no container exists
 //   taken/<id>/result=restored      it runs; `start` will be a no-op once
 #pragma once
@@ -30,6 +31,8 @@
 #include <string>
 #include <vector>
 
+#include "base/fd.h"
+
 namespace cprewind::runtime {
 
 inline constexpr const char* k_state_directory = "/run/cprewind/runtime";
@@ -38,6 +41,9 @@ struct Plan {
     std::string images;
     std::vector<std::string> options;
     std::optional<std::string> criu_config;
+    std::vector<std::string> addresses{};
+    // Of a plan that was taken: locked as long as whoever took it lives.
+    base::Fd held = {};
 };
 
 enum class Outcome { none, taken, restored, failed };
@@ -57,6 +63,9 @@ std::optional<Plan> take_plan(const std::filesystem::path& state, const std::str
 void drop_plan(const std::filesystem::path& state, const std::string& container_id);
 
 Outcome outcome_of(const std::filesystem::path& state, const std::string& container_id);
+
+// Outcome::taken, and the runtime that took the plan is alive.
+bool is_at_work(const std::filesystem::path& state, const std::string& container_id);
 
 // Where the runtime left CRIU's restore.log and the rest for this container.
 std::filesystem::path taken_directory(const std::filesystem::path& state, const std::string& container_id);

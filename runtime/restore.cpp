@@ -12,6 +12,7 @@
 #include "base/process.h"
 #include "base/text.h"
 #include "runtime/bundle.h"
+#include "runtime/loopback.h"
 
 namespace cprewind::runtime {
 namespace fs = std::filesystem;
@@ -24,6 +25,8 @@ constexpr uint64_t k_log_limit = 64u << 20;
 base::ExitStatus run_runc(const std::string& runc, std::vector<std::string> words, bool quietly) {
     words.insert(words.begin(), runc);
     base::SpawnOptions options;
+    // What we would not see the end of must not go on: nobody would know whose processes those are.
+    options.dies_with_us = true;
     if (!quietly) {
         // The container's own standard streams come through us: containerd gave them to `create`.
         options.standard_in = STDIN_FILENO;
@@ -31,6 +34,27 @@ base::ExitStatus run_runc(const std::string& runc, std::vector<std::string> word
         options.standard_error = STDERR_FILENO;
     }
     return base::Child(words, options).wait();
+}
+
+// When this fails the container has its own addresses on its loopback as well, which nobody notices.
+void take_addresses_back(const std::string& pid_file, const std::vector<std::string>& addresses) noexcept {
+    try {
+        if (auto pid = base::parse_number(base::trim(base::read_file(pid_file)))) {
+            lower_loopback(static_cast<pid_t>(*pid), addresses);
+        }
+    } catch (...) {
+    }
+}
+
+// CRIU puts back an OOM score only when it is not 0, and what it makes inherits ours otherwise: a shim's, which
+// is dockerd's and protects it. A container must not come back as hard to kill as its engine.
+void take_ordinary_oom_score() noexcept {
+    try {
+        base::write_full(base::open_file("/proc/self/oom_score_adj", O_WRONLY).get(), base::as_bytes("0"),
+                         "oom_score_adj");
+    } catch (...) {
+        // Where we may not lower it, no container here has a score of 0 either.
+    }
 }
 
 void write_result(const fs::path& taken, bool restored, const base::ExitStatus& status) {
@@ -102,9 +126,11 @@ int restore_container(const std::string& runc, const CommandLine& create, const 
     std::string cause;
     try {
         fs::path bundle = create.bundle.empty() ? fs::current_path() : fs::path(create.bundle);
-        prepare_bundle(bundle, fs::read_symlink("/proc/self/exe"), plan.criu_config);
+        prepare_bundle(bundle, fs::read_symlink("/proc/self/exe"), plan);
+        take_ordinary_oom_score();
         status = run_runc(runc, restore_words(create, plan, taken.string()), false);
         if (status.success()) {
+            if (!plan.addresses.empty()) take_addresses_back(create.pid_file, plan.addresses);
             write_result(taken, true, status);
             return 0;
         }

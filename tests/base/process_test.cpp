@@ -1,8 +1,11 @@
 #include "base/process.h"
 
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <catch2/catch_test_macros.hpp>
 
 #include "base/error.h"
@@ -56,4 +59,25 @@ TEST_CASE("programs are found in PATH") {
     CHECK(find_program("sh"));
     CHECK(find_program("/bin/sh") == "/bin/sh");
     CHECK_FALSE(find_program("no-such-program-here"));
+}
+
+TEST_CASE("a child that dies with us ends when its maker is killed") {
+    std::array<int, 2> ends{};
+    REQUIRE(::pipe2(ends.data(), O_CLOEXEC) == 0);
+    pid_t maker = ::fork();
+    REQUIRE(maker >= 0);
+    if (maker == 0) {
+        SpawnOptions options;
+        options.dies_with_us = true;
+        options.inherited = {ends[1]};
+        Child child({"sleep", "1000"}, options);
+        ::kill(::getpid(), SIGKILL);
+    }
+    ::close(ends[1]);
+    int status = 0;
+    REQUIRE(::waitpid(maker, &status, 0) == maker);
+    // The other end is closed when nobody holds it any more.
+    char byte = 0;
+    CHECK(::read(ends[0], &byte, 1) == 0);
+    ::close(ends[0]);
 }

@@ -119,3 +119,36 @@ TEST_CASE("an error is an object on standard error with --json, two lines withou
     CHECK(text.status == 1);
     CHECK(std::count(text.err.begin(), text.err.end(), '\n') <= 2);
 }
+
+TEST_CASE("a core is written once, complete and for its owner only; stacks tell what is not at hand") {
+    base::TemporaryDirectory directory(fs::temp_directory_path(), "app-test-");
+    std::string file = directory.path() / "core";
+    const std::string kitchen = std::string(CPREWIND_SOURCE_DIR) + "/fixtures/kitchen";
+    Ran core = run({"core", kitchen, "--pid", "1", "-o", file, "--json"});
+    INFO(core.err);
+    CHECK(core.status == 0);
+    auto answer = nlohmann::json::parse(core.out);
+    CHECK(answer["file_size_bytes"] == fs::file_size(file));
+    CHECK(answer["threads"] == 3);
+    CHECK(answer["gaps"][0]["path"] == "/bin/kitchen");
+    CHECK(fs::status(file).permissions() == (fs::perms::owner_read | fs::perms::owner_write));
+    CHECK(std::distance(fs::directory_iterator(directory.path()), fs::directory_iterator()) == 1);
+    CHECK(run({"core", kitchen, "--pid", "1", "-o", file}).err.find("exists already") != std::string::npos);
+    CHECK(run({"core", kitchen, "--pid", "99", "-o", file + "2"}).err.find("its processes are: 1, ") !=
+          std::string::npos);
+    CHECK(run({"core", kitchen, "-o", file + "2"}).status == 2);
+    CHECK(run({"core", kitchen, "--pid", "1"}).status == 2);
+    CHECK(!fs::exists(file + "2"));
+
+    Ran stacks = run({"inspect", kitchen, "threads", "--stacks", "--pid", "1", "--json"});
+    CHECK(stacks.status == 0);
+    size_t threads = 0;
+    auto document = nlohmann::json::parse(stacks.out);
+    for (const auto& stack : document["stacks"]) {
+        threads += stack["threads"].size();
+        CHECK(stack["end"].get<std::string>().find("/bin/kitchen is not at hand") != std::string::npos);
+    }
+    CHECK(threads == 3);
+    CHECK(run({"inspect", kitchen, "ps", "--stacks"}).status == 2);
+    CHECK(run({"inspect", kitchen, "threads", "--sysroot", "/"}).status == 2);
+}

@@ -49,3 +49,25 @@ TEST_CASE("a staging directory goes even when its maker is killed") {
     }
     CHECK(fs::is_empty(place.path()));
 }
+
+TEST_CASE("what a journal needs stays after the maker's death, and goes with the journal") {
+    base::TemporaryDirectory place(fs::temp_directory_path(), "staging-test-");
+    base::TemporaryDirectory journals(fs::temp_directory_path(), "journal-test-");
+    fs::path journal = journals.path() / "web";
+    base::replace_file(journal, "{}");
+    pid_t pid = ::fork();
+    REQUIRE(pid >= 0);
+    if (pid == 0) {
+        engine::Staging staging({place.path(), false, 0});
+        staging.keep_for(journal);
+        ::kill(::getpid(), SIGKILL);
+    }
+    int status = 0;
+    REQUIRE(::waitpid(pid, &status, 0) == pid);
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    CHECK(engine::remove_stale_staging(place.path()) == 0);
+    CHECK_FALSE(fs::is_empty(place.path()));
+    fs::remove(journal);
+    CHECK(engine::remove_stale_staging(place.path()) == 1);
+    CHECK(fs::is_empty(place.path()));
+}

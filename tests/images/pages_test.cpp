@@ -304,6 +304,71 @@ TEST_CASE("a run that is stored aligned begins at a whole page") {
     CHECK(f.findings.empty());
 }
 
+TEST_CASE("the page size of compressed pages is found from what their blocks hold") {
+    for (size_t page : {4096u, 16384u, 65536u}) {
+        for (bool raw : {false, true}) {
+            INFO(page << (raw ? " as it is" : " compressed"));
+            std::string first = make_pages("ab", page);
+            std::string block = raw ? first : lz4(first);
+            std::string last = make_pages("e", page);
+            std::string fields;
+            for (uint64_t size : {block.size(), size_t{0}, last.size()}) {
+                fields += "\x30";
+                append_varint(fields, size);
+            }
+            fields += std::string("\x40\x02", 2);
+            MemorySource source;
+            source.files["pagemap-1.img"] = make_image("PAGEMAP", make_map_head(1));
+            base::append_text(source.files["pagemap-1.img"],
+                              make_new_run(0x100000, 5, k_present).SerializeAsString() + fields);
+            source.files["pages-1.img"] = block + last;
+            Findings findings;
+            PageMap map = PageMap::open_process(source, {1}, findings);
+            REQUIRE(map.page_size() == page);
+            REQUIRE(map.runs().size() == 1);
+            CHECK(map.runs()[0].bytes == 5 * page);
+            std::string content(5 * page, 'x');
+            map.read_run(map.runs()[0], 0x100000, std::as_writable_bytes(std::span(content)));
+            CHECK(content == first + std::string(2 * page, '\0') + last);
+            CHECK(findings.empty());
+        }
+    }
+}
+
+TEST_CASE("parents may be compressed, or not, whatever the checkpoint itself is") {
+    std::string block = lz4(make_pages("aa"));
+    for (bool compressed_parent : {false, true}) {
+        MemorySource source;
+        std::string blocks = pagemap_of_blocks(true, static_cast<uint32_t>(block.size()));
+        std::string own = compressed_parent ? make_image("PAGEMAP", make_map_head(1)) : blocks;
+        append_entry(own, make_new_run(compressed_parent ? 0x10000 : 0x20000, 5, k_parent));
+        source.files["pagemap-1.img"] = own;
+        source.files["parent/pagemap-1.img"] =
+            compressed_parent ? blocks
+                              : make_image("PAGEMAP", make_map_head(1), make_new_run(0x20000, 5, k_present));
+        source.files[compressed_parent ? "parent/pages-1.img" : "pages-1.img"] = block + make_pages("e");
+        source.files[compressed_parent ? "pages-1.img" : "parent/pages-1.img"] =
+            compressed_parent ? "" : make_pages("vwxyz");
+        Process process;
+        process.pid = {1};
+        process.mappings.push_back(make_mapping(0x10000, 32, MappingKind::anonymous));
+        Findings findings;
+        AddressSpace memory(source, process, findings);
+        std::string seen = picture(memory, compressed_parent ? 0x10000 : 0x20000, 5);
+        CHECK(seen == (compressed_parent ? std::string("aa") + std::string(2, '\0') + "e" : "vwxyz"));
+        CHECK(findings.empty());
+    }
+}
+
+TEST_CASE("addresses whose sign a 32-bit CRIU extended are those of the program") {
+    Fixture f;
+    f.process.mappings = {make_mapping(0xf7000000, 4, MappingKind::anonymous)};
+    f.pagemap(make_run(0x08048000, 1, k_present), make_run(0xfffffffff7001000, 2, k_present));
+    f.source.files["pages-1.img"] = make_pages("abc");
+    CHECK(f.picture(0xf7000000, 4) == ".bc.");
+    CHECK(f.findings.empty());
+}
+
 TEST_CASE("a damaged, missing or absurd block is an error or a finding, not memory") {
     std::string block = lz4(make_pages("aa"));
     Fixture f;

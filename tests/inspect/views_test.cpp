@@ -54,8 +54,9 @@ TEST_CASE("the environment is read as the program was given it") {
     Loaded counter("counter");
     images::Findings findings;
     bool complete = false;
-    auto environment =
-        read_environment(counter.moment(), counter.checkpoint.processes.at(0), complete, findings);
+    images::MemoryWindow memories(counter.checkpoint, counter.source, images::ExpectedStrings::environment,
+                                  findings);
+    auto environment = read_environment(memories, counter.checkpoint.processes.at(0), complete);
     CHECK(complete);
     CHECK(environment == std::vector<std::string>{"PATH=/bin", "FIXTURE=yes", "HOME=/"});
     CHECK(findings.empty());

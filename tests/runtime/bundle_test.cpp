@@ -1,53 +1,18 @@
 // The change to config.json: exactly what restoring needs, nothing else.
 #include "runtime/bundle.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <net/if.h>
-#include <sched.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <catch2/catch_test_macros.hpp>
-#include <cstring>
 #include <nlohmann/json.hpp>
-#include <thread>
 
 #include "base/error.h"
 #include "base/fd.h"
-#include "base/process.h"
 
 using namespace cprewind::runtime;
 namespace base = cprewind::base;
 namespace fs = std::filesystem;
-
-namespace {
-
-bool is_loopback_up(pid_t pid) {
-    bool up = false;
-    // A thread of its own, for it does not come back from the other namespace.
-    std::thread([&] {
-        base::Fd space = base::open_file(fmt::format("/proc/{}/ns/net", pid), O_RDONLY);
-        if (::setns(space.get(), CLONE_NEWNET) != 0) return;
-        base::Fd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-        ifreq request{};
-        std::strcpy(request.ifr_name, "lo");
-        up = ::ioctl(socket.get(), SIOCGIFFLAGS, &request) == 0 && (request.ifr_flags & IFF_UP) != 0;
-    }).join();
-    return up;
-}
-
-base::ExitStatus run_hook(const fs::path& directory, std::string_view state) {
-    base::replace_file(directory / "state", state);
-    base::Fd input = base::open_file(directory / "state", O_RDONLY);
-    base::SpawnOptions options;
-    options.standard_in = input.get();
-    return base::Child({CPREWIND_RUNTIME_PROGRAM, k_hook_verb}, options).wait();
-}
-
-}  // namespace
 
 TEST_CASE("the bundle gets one hook and the annotation and keeps all else") {
     base::TemporaryDirectory bundle("/tmp", "cprewind-bundle-");
@@ -58,20 +23,26 @@ TEST_CASE("the bundle gets one hook and the annotation and keeps all else") {
         R"("annotations":{"a":"<ü>"}})";
     base::replace_file(path, before, 0640);
 
-    prepare_bundle(bundle.path(), "/opt/cprewind-runtime", "/etc/criu/x.conf");
+    Plan plan{.images = "/i",
+              .options = {},
+              .criu_config = "/etc/criu/x.conf",
+              .addresses = {"10.0.0.7", "fd00::7"}};
+    prepare_bundle(bundle.path(), "/opt/cprewind-runtime", plan);
     std::string once = base::read_file(path);
     auto config = nlohmann::json::parse(once);
     auto expected = nlohmann::json::parse(before);
     expected["annotations"]["org.criu.config"] = "/etc/criu/x.conf";
     expected["hooks"]["createRuntime"].push_back(
-        {{"path", "/opt/cprewind-runtime"}, {"args", {"/opt/cprewind-runtime", "hook-lo"}}, {"timeout", 10}});
+        {{"path", "/opt/cprewind-runtime"},
+         {"args", {"/opt/cprewind-runtime", "hook-lo", "10.0.0.7", "fd00::7"}},
+         {"timeout", 10}});
     CHECK(config == expected);
     CHECK(once.find("zeta") < once.find("alpha"));
     struct stat st {};
     REQUIRE(::stat(path.c_str(), &st) == 0);
     CHECK((st.st_mode & 0777) == 0640);
 
-    prepare_bundle(bundle.path(), "/opt/cprewind-runtime", "/etc/criu/x.conf");
+    prepare_bundle(bundle.path(), "/opt/cprewind-runtime", plan);
     CHECK(base::read_file(path) == once);
 }
 
@@ -87,6 +58,27 @@ TEST_CASE("a bundle without hooks or with null hooks gets them") {
     }
 }
 
+TEST_CASE("a mount's source that is a symbolic link becomes what it points to, others stay") {
+    base::TemporaryDirectory bundle("/tmp", "cprewind-bundle-");
+    fs::path file = fs::canonical(bundle.path()) / "file";
+    base::replace_file(file, "");
+    fs::create_symlink("file", bundle.path() / "link");
+    fs::create_symlink("nowhere", bundle.path() / "dangling");
+    std::string place = bundle.path().string();
+    base::replace_file(
+        bundle.path() / "config.json",
+        fmt::format(R"({{"mounts":[{{"source":"{0}/link"}},{{"source":"{0}/dangling"}},{{"source":"link"}},)"
+                    R"({{"source":"proc"}},{{"type":"proc"}},7,{{"source":7}}]}})",
+                    place));
+    prepare_bundle(bundle.path(), "/r", {});
+    auto mounts = nlohmann::json::parse(base::read_file(bundle.path() / "config.json"))["mounts"];
+    CHECK(mounts ==
+          nlohmann::json::parse(fmt::format(
+              R"([{{"source":"{}"}},{{"source":"{}/dangling"}},{{"source":"link"}},{{"source":"proc"}},)"
+              R"({{"type":"proc"}},7,{{"source":7}}])",
+              file.string(), place)));
+}
+
 TEST_CASE("a bundle that is not one is an error and stays as it is") {
     base::TemporaryDirectory bundle("/tmp", "cprewind-bundle-");
     auto path = bundle.path() / "config.json";
@@ -96,19 +88,4 @@ TEST_CASE("a bundle that is not one is an error and stays as it is") {
         CHECK_THROWS_AS(prepare_bundle(bundle.path(), "/r", {}), base::Error);
         CHECK(base::read_file(path) == text);
     }
-}
-
-TEST_CASE("the hook raises lo in the container's network namespace, and never fails a restore") {
-    REQUIRE(::geteuid() == 0);
-    base::TemporaryDirectory directory("/tmp", "cprewind-hook-");
-    base::Child container({"unshare", "--net", "sleep", "60"});
-    fs::path space = fmt::format("/proc/{}/ns/net", container.pid());
-    while (fs::read_symlink(space) == fs::read_symlink("/proc/self/ns/net")) std::this_thread::yield();
-    for (const char* state : {"", "[]", "{}", R"({"pid":"1"})", R"({"pid":-1})", R"({"pid":99999999})"}) {
-        CHECK(run_hook(directory.path(), state).success());
-    }
-    CHECK_FALSE(is_loopback_up(container.pid()));
-    CHECK(run_hook(directory.path(), fmt::format(R"({{"ociVersion":"1.2.0","pid":{}}})", container.pid()))
-              .success());
-    CHECK(is_loopback_up(container.pid()));
 }

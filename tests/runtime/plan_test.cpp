@@ -39,7 +39,8 @@ TEST_CASE("a plan comes back as it was left, once") {
     State state;
     Plan plan{.images = "/a b/ü",
               .options = {"--tcp-established", "--manage-cgroups-mode=ignore"},
-              .criu_config = "/c"};
+              .criu_config = "/c",
+              .addresses = {"172.17.0.2", "fd00::7"}};
     CHECK(outcome_of(state.path, k_id) == Outcome::none);
     state.leave(plan);
     CHECK(outcome_of(state.path, k_id) == Outcome::none);
@@ -49,8 +50,22 @@ TEST_CASE("a plan comes back as it was left, once") {
     CHECK(taken->images == plan.images);
     CHECK(taken->options == plan.options);
     CHECK(taken->criu_config == plan.criu_config);
+    CHECK(taken->addresses == plan.addresses);
     CHECK(outcome_of(state.path, k_id) == Outcome::taken);
     CHECK_FALSE(take_plan(state.path, k_id));
+}
+
+TEST_CASE("whether the taker of a plan is alive can be seen") {
+    State state;
+    state.leave();
+    CHECK_FALSE(is_at_work(state.path, k_id));
+    {
+        auto taken = take_plan(state.path, k_id);
+        REQUIRE(taken);
+        CHECK(is_at_work(state.path, k_id));
+    }
+    CHECK(outcome_of(state.path, k_id) == Outcome::taken);
+    CHECK_FALSE(is_at_work(state.path, k_id));
 }
 
 TEST_CASE("a new plan replaces an earlier one and its outcome") {
@@ -143,6 +158,8 @@ TEST_CASE("a plan that is not understood to its last line does not exist") {
              good + "images=/j\n",
              std::string("version=1\nimages=relative\n"),
              good + "criu-config=relative\n",
+             good + "address=here\n",
+             good + "address=10.0.0.1/8\n",
              good + std::string("option=--x\0y\n", 13),
              too_long,
          }) {

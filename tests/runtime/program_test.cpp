@@ -29,6 +29,7 @@ for word in "$@"; do printf '%s|' "$word" >> calls; done
 echo >> calls
 case " $* " in
 *" restore "*)
+    cat /proc/self/oom_score_adj > score
     work=$(printf '%s\n' "$@" | sed -n '/^--work-path$/{n;p;}')
     printf '(00.01) 1: Error (criu/files-reg.c:22): File data has bad size\n(00.02) Error (criu/x.c:1): Restoring FAILED.\n' > "$work/restore.log"
     exit $(cat exit) ;;
@@ -82,7 +83,7 @@ TEST_CASE("without a plan every word and the exit status are runc's") {
              {"--root", "/r", "start", "id"},
              {"--root", "/r", "delete", "--force", "id"},
              {"checkpoint", "--leave-running", "a b", "", "ü\n\x01"},
-             {"hook-lo", "more"},
+             {"hook-l", "hook-lo"},
          }) {
         CHECK(stage.run(words).status.code == 42);
         std::string expected;
@@ -107,6 +108,17 @@ TEST_CASE("with a plan create restores, the next start is swallowed, and the one
     CHECK(stage.calls().empty());
     CHECK(stage.run({"start", "id"}).status.code == 42);
     CHECK(stage.calls() == "start|id|\n");
+}
+
+TEST_CASE("what is restored does not inherit the OOM score that protects the engine") {
+    Stage stage;
+    stage.leave();
+    // Raising one's own is always allowed, and so is taking it back.
+    auto output =
+        base::run({"sh", "-c", "echo 3 > /proc/self/oom_score_adj && exec \"$0\" create --bundle \"$1\" id",
+                   CPREWIND_RUNTIME_PROGRAM, (stage.root() / "bundle").string()});
+    CHECK(output.status.success());
+    CHECK(base::read_file(stage.root() / "score") == "0\n");
 }
 
 TEST_CASE("a restored container's delete forgets it, so that its next start is runc's") {
