@@ -1,11 +1,16 @@
 """Bringing a process with a 512 MiB heap back: from its kill to its first tick, against `docker kill` and
-`docker start --checkpoint` where the engine can restore at all."""
+`docker start --checkpoint` where the engine can restore at all, and against a bare `runc restore` from tmpfs."""
 
 import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
 import tempfile
 import time
 
-from bench.ticker import Ticker
+from bench.ticker import SOURCE, Ticker
 from bench.tools import LAB, Repository, docker, median, recycle_memory, row, run, say, timed
 
 LABS = ("forky", "trixie")
@@ -15,18 +20,19 @@ HEAP = 512
 
 def measure():
     with tempfile.TemporaryDirectory(prefix="bench-rewind-", dir="/var/tmp") as scratch:
-        down, reported, wall = measure_cprewind(Repository(scratch))
+        down, reported, wall, bare = measure_cprewind(Repository(scratch))
     # Docker 28's own restore is broken (lab/README.md), so there is no peer.
     peer = measure_docker() if LAB == "trixie" else None
     yield row("rewind.down", down, "s", peer="docker kill, start --checkpoint" if peer else None, peer_figure=peer,
-              limit_ratio=0.2 if peer else None)
+              limit_ratio=0.125 if peer else None)
+    yield row("rewind.down-runc", down, "s", peer="kill, runc restore from tmpfs", peer_figure=bare, limit_ratio=1.3)
     yield row("rewind.down-reported", reported, "s")
     yield row("rewind.wall", wall, "s")
 
 
 def measure_cprewind(repository):
-    downs, reported, walls = [], [], []
-    with Ticker("bench-rewind", HEAP, "cprewind") as ticker:
+    downs, reported, walls, bare_downs = [], [], [], []
+    with Ticker("bench-rewind", HEAP, "cprewind") as ticker, BareTicker("bench-bare", HEAP, "") as bare:
         target = repository.json("snap", ticker.name)["snapshots"][0]["id"]
         for number in range(ROUNDS):
             time.sleep(0.5)
@@ -39,8 +45,54 @@ def measure_cprewind(repository):
             reported.append(result["down_ms"] / 1e3)
             walls.append(took.wall)
             run(repository.command("rm", result["safety"]["id"]))
-            say(f"rewind {number + 1}/{ROUNDS} cprewind: down {downs[-1]:.3f} s, wall {took.wall:.3f} s")
-    return median(downs), median(reported), median(walls)
+            recycle_memory()
+            bare_downs.append(bare.rewind())
+            say(f"rewind {number + 1}/{ROUNDS} cprewind: down {downs[-1]:.3f} s, wall {took.wall:.3f} s; "
+                f"bare runc {bare_downs[-1]:.3f} s")
+    return median(downs), median(reported), median(walls), median(bare_downs)
+
+
+class BareTicker(Ticker):
+    """The same process under runc alone, its images on a tmpfs: what no rewind of a container can beat."""
+
+    def __enter__(self):
+        docker("run", "--rm", "-v", f"{SOURCE.parent}:/source:ro", "-v", f"{self.directory}:/bench", "work",
+               "gcc", "-O2", "-static", "-o", "/bench/ticker", "/source/ticker.c")
+        self.scratch = pathlib.Path(tempfile.mkdtemp(prefix="bench-bare-", dir="/run"))
+        self.runc = ["runc", "--root", self.scratch / "state"]
+        self.bundle, self.images = self.scratch / "bundle", self.scratch / "images"
+        (self.bundle / "rootfs/bench").mkdir(parents=True)
+        run(["runc", "spec"], cwd=self.bundle)
+        config = json.loads((self.bundle / "config.json").read_text())
+        config["process"].update(terminal=False, args=["/bench/ticker", "/bench/ring", str(self.mebibytes)])
+        config["mounts"].append({"destination": "/bench", "type": "bind", "source": str(self.directory), "options": ["rbind", "rw"]})
+        (self.bundle / "config.json").write_text(json.dumps(config))
+        self.quietly("run", "--detach", "--bundle", self.bundle, self.name)
+        self.map_ring()
+        self.quietly("checkpoint", "--leave-running", "--image-path", self.images, self.name)
+        return self
+
+    def __exit__(self, *_):
+        self.quietly("delete", "--force", self.name)
+        shutil.rmtree(self.scratch)
+        shutil.rmtree(self.directory)
+
+    def rewind(self):
+        """From its kill to its first tick, s."""
+        pid = json.loads(run([*self.runc, "state", self.name]))["pid"]
+        began = time.time_ns()
+        os.kill(pid, signal.SIGKILL)
+        while pathlib.Path(f"/proc/{pid}/root/bench").exists():
+            time.sleep(0.001)
+        dead = time.time_ns()
+        self.quietly("delete", "--force", self.name)
+        self.quietly("restore", "--detach", "--bundle", self.bundle, "--image-path", self.images, self.name)
+        return (first_tick_after(self, dead) - began) / 1e9
+
+    def quietly(self, *words):
+        # What runs on afterwards would hold a pipe open for ever.
+        subprocess.run([*map(str, self.runc), *map(str, words)], check=True, stdin=subprocess.DEVNULL,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60)
 
 
 def measure_docker():

@@ -28,12 +28,16 @@ class Ticker:
         docker("run", "--detach", "--name", self.name, "--runtime", self.runtime, "-v", f"{self.directory}:/bench",
                "work", "/bench/ticker", "/bench/ring", self.mebibytes)
         self.id = docker("inspect", "--format", "{{.Id}}", self.name)
+        self.map_ring()
+        return self
+
+    def map_ring(self):
+        """From here on its ticks can be read."""
         ring = self.directory / "ring"
         wait_until(lambda: ring.exists() and ring.stat().st_size == 8 * (SLOTS + 1), "the ticker makes its ring")
         with ring.open("rb") as file:
             self.ring = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
         wait_until(lambda: self.count() > 100, "the ticker ticks")
-        return self
 
     def __exit__(self, *_):
         docker("rm", "--force", self.name, status=None)

@@ -1,5 +1,6 @@
 #include "cli/command.h"
 #include "cli/keeping.h"
+#include "cli/moving.h"
 #include "cli/post_mortem.h"
 #include "cli/recovery.h"
 
@@ -22,6 +23,9 @@ const std::vector<Command>& commands() {
         {"decode", "print one image as JSON", k_decode_help, run_decode},
         {"encode", "make an image from such JSON", k_encode_help, run_encode},
         {"rewind", "bring a container back to a snapshot, in place", k_rewind_help, run_rewind},
+        {"fork", "a container from a snapshot, beside the original", k_fork_help, run_fork},
+        {"suspend", "snap containers and stop them, before the host restarts", k_suspend_help, run_suspend},
+        {"resume", "bring them back where they stood", k_resume_help, run_resume},
         {"recover", "put right what an interrupted snap or rewind left", k_recover_help, run_recover},
         {"tag", "give a snapshot a name", k_tag_help, run_tag},
         {"rm", "remove snapshots", k_rm_help, run_rm},
@@ -33,6 +37,7 @@ const std::vector<Command>& commands() {
         {"rebuild", "make the catalog again from the packs", k_rebuild_help, run_rebuild},
         {"sql", "ask the catalog in SQL, across all snapshots", k_sql_help, run_sql},
         {"doctor", "what this host can do, why not, and what to do", k_doctor_help, run_doctor},
+        {"explain", "why CRIU gave up, from its log", k_explain_help, run_explain},
         {"setup", "register the runtime that makes rewind work with Docker", k_setup_help, run_setup},
     };
     return k_commands;

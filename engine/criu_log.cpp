@@ -2,90 +2,17 @@
 
 #include <fmt/format.h>
 
-#include <array>
+#include <algorithm>
 
+#include "base/fd.h"
 #include "base/text.h"
+#include "runtime/plan.h"
 
 namespace cprewind::engine {
 namespace {
 
-struct KnownError {
-    std::string_view text;  // part of CRIU's message (criu/*.c of 3.17 to 4.2)
-    std::string_view cause;
-    std::string_view remedy;
-};
-
-// Specific before general: the first row that fits a line is taken.
-constexpr std::array k_known = {
-    KnownError{"Can't get rlimit",
-               "a process of a user other than root cannot be dumped without CAP_SYS_RESOURCE",
-               "run cprewind with full root capabilities, or the container's processes as root"},
-    KnownError{"Unexpected rt vDSO", "this CRIU is too old for the running kernel's vDSO",
-               "install CRIU 4.1 or newer"},
-    KnownError{"Can't get 1:16 opt", "this CRIU is too old for sockets on kernel 6.16 and newer",
-               "install CRIU 4.2 or newer"},
-    KnownError{"has bad size", "a file that a process has open is not as long as it was at the dump",
-               "the file lies outside the writable layer (a volume or bind mount): put it back to its state "
-               "of then"},
-    KnownError{"has other size", "a file that a process has open is not as long as it was at the dump",
-               "the file lies outside the writable layer (a volume or bind mount): put it back to its state "
-               "of then"},
-    KnownError{"File mode mismatch",
-               "a file that a process has open has changed its type or mode since the dump", ""},
-    KnownError{"Can't dump that handle", "an inotify or fanotify watch lies on a file CRIU cannot name",
-               "stop what watches files in the container (CRIU cannot dump watches on overlay files)"},
-    KnownError{"Connected TCP socket", "an established TCP connection, and CRIU was not told to keep it", ""},
-    KnownError{"Can't connect inet socket back",
-               "a TCP connection could not be put back: its network is not up", ""},
-    KnownError{"Can't bind inet socket", "an address or port that a process had bound is taken or gone",
-               "give the container the network and address it had"},
-    KnownError{"Found a dangling", "a tty or socket whose other end lies outside the container", ""},
-    KnownError{"Dumping TTY", "a terminal whose other end lies outside the container", ""},
-    KnownError{"tty: Found slave peer", "a terminal whose other end lies outside the container", ""},
-    KnownError{"inherited pty", "the terminal that the container had is not there", ""},
-    KnownError{"External socket is used",
-               "a unix socket that is connected to a process outside the container",
-               "close it, for example by not mounting the host's sockets into the container"},
-    KnownError{"unix: Can't dump", "a unix socket that cannot be dumped", ""},
-    KnownError{"Can't find non-stream unix socket peer",
-               "a unix socket connected to one outside the container", ""},
-    KnownError{"No parent found for mountpoint", "CRIU does not see the root of its own mount namespace",
-               "run cprewind in the host's mount namespace, not in a chroot"},
-    KnownError{"doesn't have a proper root mount", "a mount inside the container comes from outside it", ""},
-    KnownError{"Can't lookup mount", "a file lies on a mount that CRIU cannot find", ""},
-    KnownError{"Unsupported FS", "a file system is mounted in the container that CRIU cannot dump", ""},
-    KnownError{"io_uring", "a process uses io_uring, which CRIU cannot dump",
-               "turn io_uring off in the application"},
-    KnownError{"ptrace", "another debugger is attached to a process of the container",
-               "detach gdb or strace, then retry"},
-    KnownError{"Pid ", "a process id that the restore needs is taken", ""},
-    KnownError{"Can't fork for",
-               "a process id that the restore needs is taken, or a limit on processes is reached", ""},
-    KnownError{"No space left on device", "the disk or tmpfs for the images is full",
-               "free some space, or choose another place with CPREWIND_STAGING"},
-    KnownError{"Cannot allocate memory", "memory ran out", "free some memory, then retry"},
-    KnownError{"mmap: Can't", "a mapping could not be put back at its address", ""},
-    KnownError{"CPU", "this processor lacks features that the dumped processes use",
-               "restore on a similar processor"},
-    KnownError{"Unknown image", "an image of the dump is damaged or of an unknown kind", "cprewind verify"},
-    KnownError{"Magic doesn't match", "an image of the dump is damaged", "cprewind verify"},
-    KnownError{"Failed unpacking message", "an image of the dump is damaged", "cprewind verify"},
-    KnownError{"Bad image entry size", "an image of the dump is damaged", "cprewind verify"},
-    KnownError{"Unexpected EOF", "an image of the dump is truncated", "cprewind verify"},
-};
-
-// Lines that only report that something else failed; they explain nothing.
-constexpr std::array k_consequences = {
-    std::string_view("failed: "),
-    std::string_view("FAILED"),
-    std::string_view("Dumping FAILED"),
-    std::string_view("Restoring FAILED"),
-    std::string_view("exited with"),
-    std::string_view("Unable to"),
-    std::string_view("cgroupd: recv req error"),
-    // In every log of a host without CAP_SYS_RESOURCE; CRIU goes on.
-    std::string_view("Can't setup RLIMIT_NOFILE"),
-};
+// A log with more different errors than this is no log of CRIU's; they are counted, not kept.
+constexpr size_t k_most_problems = 200;
 
 // "(00.012345)     12: Error (criu/files.c:12): text" without the time stamp.
 std::string_view without_stamp(std::string_view line) {
@@ -96,47 +23,137 @@ std::string_view without_stamp(std::string_view line) {
     return base::trim(line);
 }
 
-std::string_view message_of(std::string_view line) {
-    size_t end = line.find("): ");
-    return end == std::string_view::npos ? line : line.substr(end + 3);
+// What follows the source line of an error, or nothing. runc quotes such lines in the middle of its own, with
+// backslashes before quotes.
+std::optional<std::string_view> error_in(std::string_view line) {
+    size_t error = line.find("Error (");
+    size_t end = error == std::string_view::npos ? error : line.find("): ", error);
+    if (end == std::string_view::npos) return std::nullopt;
+    std::string_view message = base::trim(line.substr(end + 3));
+    if (line.starts_with("time=") && message.ends_with('"')) message.remove_suffix(1);
+    return message;
 }
 
-bool tells_nothing(std::string_view line) {
-    for (std::string_view consequence : k_consequences) {
-        if (line.find(consequence) != std::string_view::npos) return true;
+void note_outcome(std::string_view line, CriuLog& log) {
+    auto says = [&](std::string_view text) { return line.find(text) != std::string_view::npos; };
+    if (log.criu.empty() && says("Version: ")) {
+        std::string_view rest = line.substr(line.find("Version: ") + 9);
+        log.criu = rest.substr(0, rest.find(' '));
     }
-    return false;
+    if (says("Dumping processes (pid") || says("Dumping finished") || says("Dumping FAILED"))
+        log.phase = CriuPhase::dump;
+    if (says("Restore finished") || says("Restoring FAILED") || says("Restoring processes"))
+        log.phase = CriuPhase::restore;
+    if (says("Dumping finished successfully") || says("Restore finished successfully"))
+        log.outcome = CriuOutcome::succeeded;
+    if (says("Dumping FAILED") || says("Restoring FAILED")) log.outcome = CriuOutcome::failed;
+}
+
+void add_problem(std::string_view message, std::string_view line, CriuLog& log) {
+    // The same trouble with another pid or file is the same trouble.
+    const CriuMessage* known = find_criu_message(message);
+    auto same = std::find_if(log.problems.begin(), log.problems.end(), [&](const CriuProblem& p) {
+        return known != nullptr ? p.known == known : p.message == message;
+    });
+    if (same != log.problems.end()) {
+        ++same->times;
+    } else if (log.problems.size() < k_most_problems) {
+        log.problems.push_back({known, std::string(message), std::string(line), log.lines, 1});
+    }
+}
+
+// What runc, containerd and Docker print when there is no log of CRIU's: only what we know is told from noise.
+void read_foreign_text(std::string_view text, CriuLog& log) {
+    log.lines = 0;
+    for (const std::string& line : base::split(text, '\n')) {
+        ++log.lines;
+        if (find_criu_message(line) != nullptr && !is_consequence(line))
+            add_problem(base::trim(line), base::trim(line), log);
+    }
 }
 
 }  // namespace
 
-std::vector<std::string> error_lines(std::string_view log, size_t most) {
-    std::vector<std::string> lines;
-    for (const std::string& line : base::split(log, '\n')) {
-        if (lines.size() == most) break;
-        std::string_view bare = without_stamp(line);
-        if (bare.find("Error (") != std::string_view::npos) lines.emplace_back(bare);
+const char* name_of(CriuPhase phase) {
+    switch (phase) {
+        case CriuPhase::dump:
+            return "dump";
+        case CriuPhase::restore:
+            return "restore";
+        case CriuPhase::either:
+            return "either";
     }
-    return lines;
+    return "either";
 }
 
-std::optional<CriuCause> explain_criu_log(std::string_view log) {
-    auto lines = error_lines(log, 200);
-    for (const std::string& line : lines) {
-        if (tells_nothing(message_of(line))) continue;
-        for (const KnownError& known : k_known) {
-            if (message_of(line).find(known.text) != std::string_view::npos) {
-                // CRIU's own words name the file, the pid, the address.
-                return CriuCause{fmt::format("{} ({})", known.cause, base::escape(message_of(line))),
-                                 std::string(known.remedy), line};
-            }
+const char* name_of(CriuOutcome outcome) {
+    switch (outcome) {
+        case CriuOutcome::succeeded:
+            return "succeeded";
+        case CriuOutcome::failed:
+            return "failed";
+        case CriuOutcome::unknown:
+            return "unknown";
+    }
+    return "unknown";
+}
+
+CriuLog read_criu_log(std::string_view text) {
+    CriuLog log;
+    bool criu_spoke = false;
+    for (size_t at = 0; at < text.size();) {
+        size_t end = std::min(text.find('\n', at), text.size());
+        std::string_view line = text.substr(at, end - at);
+        at = end + 1;
+        ++log.lines;
+        note_outcome(line, log);
+        auto message = error_in(line);
+        if (!message) continue;
+        criu_spoke = true;
+        if (is_consequence(*message)) {
+            ++log.consequences;
+        } else {
+            add_problem(*message, without_stamp(line), log);
         }
     }
-    for (const std::string& line : lines) {
-        if (!tells_nothing(message_of(line))) return CriuCause{base::escape(message_of(line)), "", line};
+    if (!criu_spoke && log.outcome == CriuOutcome::unknown) read_foreign_text(text, log);
+    if (log.phase == CriuPhase::either && !log.problems.empty() && log.problems.front().known != nullptr) {
+        log.phase = log.problems.front().known->phase;
     }
-    if (lines.empty()) return std::nullopt;
-    return CriuCause{base::escape(message_of(lines.front())), "", lines.front()};
+    return log;
+}
+
+std::optional<CriuCause> explain_criu_log(std::string_view text) {
+    CriuLog log = read_criu_log(text);
+    auto told = std::find_if(log.problems.begin(), log.problems.end(),
+                             [](const CriuProblem& p) { return p.known != nullptr; });
+    if (told == log.problems.end()) told = log.problems.begin();
+    if (told != log.problems.end()) {
+        std::string said = base::escape(told->message);
+        // CRIU's own words name the file, the pid, the address.
+        if (told->known == nullptr) return CriuCause{said, "", told->line};
+        return CriuCause{fmt::format("{} ({})", told->known->cause, said), std::string(told->known->remedy),
+                         told->line};
+    }
+    for (const std::string& line : base::split(text, '\n')) {
+        if (auto message = error_in(line))
+            return CriuCause{base::escape(*message), "", std::string(without_stamp(line))};
+    }
+    return std::nullopt;
+}
+
+std::filesystem::path failed_log_path() {
+    return runtime::state_directory().parent_path() / "failed.log";
+}
+
+void keep_failed_log(std::string_view log) noexcept {
+    try {
+        if (log.empty()) return;
+        base::make_private_directory(failed_log_path().parent_path());
+        base::replace_file(failed_log_path(), log);
+    } catch (...) {
+        // Then `explain` has nothing to show; the message and --verbose have it all.
+    }
 }
 
 }  // namespace cprewind::engine

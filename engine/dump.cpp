@@ -59,6 +59,7 @@ void wait_until_closed(int fd) {
 
 [[noreturn]] void throw_dump_failed(const Container& container, const std::string& criu_log,
                                     const std::string& otherwise) {
+    keep_failed_log(criu_log);
     auto cause = explain_criu_log(criu_log);
     std::string said = cause ? cause->cause : base::escape(otherwise);
     throw Error(ErrorKind::failed, fmt::format("CRIU cannot dump container {}: {}", container.name, said),

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "engine/doctor_container.h"
 #include "engine/journal.h"
 #include "engine/resume.h"
 #include "engine/start_times.h"
@@ -162,6 +163,7 @@ FrozenMoment take_moment(DockerClient& docker, const Container& container, const
                          std::unique_ptr<Freeze>* keep_frozen) {
     std::vector<pid_t> processes = processes_of(container);
     check_can_dump(container, processes);
+    refuse_certain_failures(container, processes);
     FrozenMoment moment;
     moment.method = choose_method(docker, container, request.via);
     auto layer = find_writable_layer(container);

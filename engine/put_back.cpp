@@ -49,6 +49,7 @@ Error explain_start(const Scene& scene, const Error& start_error) {
     } catch (const Error&) {
         // Docker's own restore keeps its log to itself.
     }
+    keep_failed_log(log);
     auto cause = explain_criu_log(log);
     return Error(cause ? ErrorKind::failed : start_error.kind(),
                  cause
@@ -56,6 +57,8 @@ Error explain_start(const Scene& scene, const Error& start_error) {
                      : start_error.message(),
                  cause ? cause->remedy : start_error.hint(), log.empty() ? start_error.detail() : log);
 }
+
+}  // namespace
 
 void start_by_runtime(DockerClient& docker, const Scene& scene, const Target& target) {
     fs::path state = runtime::state_directory();
@@ -65,7 +68,8 @@ void start_by_runtime(DockerClient& docker, const Scene& scene, const Target& ta
     plan.addresses = target.addresses;
     if (target.close_connections) {
         fs::path config = target.images.parent_path() / "criu.conf";
-        std::ofstream(config) << "tcp-close\n";
+        // As a whole: others may be started from the same images.
+        base::replace_file(config, "tcp-close\n");
         plan.criu_config = config.string();
         std::erase(plan.options, "--tcp-established");
     }
@@ -92,6 +96,8 @@ void start_by_runtime(DockerClient& docker, const Scene& scene, const Target& ta
                     "see cprewind doctor: is the registered runtime this cprewind's own?");
     }
 }
+
+namespace {
 
 void start_by_api(DockerClient& docker, const Scene& scene, const Target& target) {
     std::string name = "cprewind-restore";

@@ -51,6 +51,10 @@ struct PutBack {
     int64_t started_ns = 0;  // since the epoch: when its processes were about to come back
 };
 
+// `docker start`, by which our runtime restores `target` instead of creating afresh. The container must not run; its
+// files are in place. Many may be started from one target at a time. Errors: failed, with the cause from CRIU's log.
+void start_by_runtime(DockerClient& docker, const Scene& scene, const Target& target);
+
 // Kills what runs and puts `target` in its place; `journal` is told before each step. Throws base::Error.
 PutBack put_in_place(DockerClient& docker, const Scene& scene, const Target& target, Journal& journal);
 
