@@ -62,9 +62,12 @@ RebuildReport rebuild_catalog(const fs::path& path) {
         }
         transaction.commit();
     }
-    for (const char* suffix : {"-wal", "-shm"}) fs::remove(layout.catalog().string() + suffix);
+    // Without its log the old catalog would be of an earlier moment, and nobody could tell: so it goes first. A crash from
+    // here on leaves a repository whose catalog is missing, which says to call us again.
     std::error_code none_before;
     fs::rename(layout.catalog(), layout.catalog().string() + ".old", none_before);
+    base::sync_directory(layout.root);
+    for (const char* suffix : {"-wal", "-shm"}) fs::remove(layout.catalog().string() + suffix);
     fs::rename(fresh, layout.catalog());
     base::sync_directory(layout.root);
     report.snapshots = found.size();
