@@ -144,11 +144,13 @@ class Model {
         } else {
             policy.max_size = stored_sizes(*repository_).total() * (50 + roll(50)) / 100;
         }
+        std::vector<SnapshotId> going;
         for (const Verdict& verdict : judge(repository_->list(), policy, stored_sizes(*repository_))) {
             if (verdict.stays) continue;
-            repository_->remove(verdict.record.id);
+            going.push_back(verdict.record.id);
             kept_.erase(verdict.record.id);
         }
+        repository_->remove(going);
     }
 
     // Out, away, and in again; or in beside what is there.

@@ -52,10 +52,12 @@ std::set<std::string> keys_in(const Repository& repository) {
     return keys;
 }
 
-void remove_key(Repository& repository, const std::string& key) {
+void remove_keys(Repository& repository, const std::set<std::string>& keys) {
+    std::vector<SnapshotId> ids;
     for (const SnapshotRecord& record : repository.list()) {
-        if (record.info.message == key) repository.remove(record.id);
+        if (keys.contains(record.info.message)) ids.push_back(record.id);
     }
+    repository.remove(ids);
 }
 
 struct Operation {
@@ -106,29 +108,26 @@ const std::vector<Operation>& operations() {
          [](const fs::path& repo) { base::make_private_directory(repo); },
          {}},
         {"rm of one that others draw from",
-         [](const fs::path& repo) { remove_key(*open_repository(repo, OpenMode::write), "web one"); },
+         [](const fs::path& repo) { remove_keys(*open_repository(repo, OpenMode::write), {"web one"}); },
          {},
          {"web one"}},
         {"rm of one that nobody draws from",
-         [](const fs::path& repo) { remove_key(*open_repository(repo, OpenMode::write), "web two"); },
+         [](const fs::path& repo) { remove_keys(*open_repository(repo, OpenMode::write), {"web two"}); },
          {},
          {"web two"}},
         {"rm of several",
          [](const fs::path& repo) {
-             auto repository = open_repository(repo, OpenMode::write);
-             remove_key(*repository, "web one");
-             remove_key(*repository, "web two");
-             remove_key(*repository, "api one");
+             remove_keys(*open_repository(repo, OpenMode::write), {"web one", "web two", "api one"});
          },
          {},
          {"web one", "web two", "api one"}},
         {"rm of what held a kept pack",
-         [](const fs::path& repo) { remove_key(*open_repository(repo, OpenMode::write), "web two"); },
+         [](const fs::path& repo) { remove_keys(*open_repository(repo, OpenMode::write), {"web two"}); },
          {},
          {"web two"},
          [](const fs::path& repo) {
              prepare_usual(repo);
-             remove_key(*open_repository(repo, OpenMode::write), "web one");
+             remove_keys(*open_repository(repo, OpenMode::write), {"web one"});
          },
          {"web two", "api one"}},
         {"tag",
