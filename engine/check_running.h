@@ -2,7 +2,7 @@
 //
 // The program runs on while we look: a rewind does not hold back its first instruction for us. So only what a
 // running program cannot change by itself decides, and the rest is counted, not judged
-// (docs/decisions/0040-verify-after-a-rewind.md):
+// (docs/decisions/0047-verify-after-a-rewind.md):
 //
 //   decides    pid 1 is the snapshot's program; pages of the program and its libraries that nobody may write are as
 //              dumped; a file of the writable layer that differs was touched after the restore began
