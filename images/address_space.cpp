@@ -1,5 +1,8 @@
+#include <fmt/format.h>
+
 #include <algorithm>
 
+#include "images/image_kinds.h"
 #include "images/pages.h"
 
 namespace cprewind::images {
@@ -60,6 +63,20 @@ void visit_runs(const PageMap& map, uint64_t begin, uint64_t end, uint64_t shift
 
 AddressSpace::AddressSpace(const ImageSource& source, const Process& process, Findings& findings)
     : process_(process), own_(PageMap::open_process(source, process.pid, findings)) {
+    uint64_t page = own_.page_size();
+    bool fits = std::all_of(process.mappings.begin(), process.mappings.end(), [&](const Mapping& mapping) {
+        // The kernel's own at the end of the address space is of no whole pages anywhere.
+        return mapping.kind == MappingKind::vsyscall || (mapping.start | mapping.end) % page == 0;
+    });
+    if (!fits) {
+        add_finding(findings,
+                    {FindingKind::damaged,
+                     image_file_name(image_kind("PAGEMAP"), process.pid.value),
+                     {},
+                     fmt::format("it seems to be about pages of {} bytes, but the mappings are not; "
+                                 "entries may be lost",
+                                 page)});
+    }
     for (const Mapping& mapping : process.mappings) {
         if (!mapping.has_object() || objects_.contains(mapping.shmid)) continue;
         // A memfd whose file is lost; said when the mapping was loaded.

@@ -65,7 +65,8 @@ class PageMapBuilder {
  private:
     std::vector<PageRun> load(const std::string& directory, int depth);
     std::vector<PagemapEntry> read_entries(ImageReader& reader, bool& compressed);
-    uint64_t find_page_size(uint64_t pages, uint64_t file_bytes) const;
+    uint64_t find_page_size(const std::vector<PagemapEntry>& entries, uint64_t pages,
+                            uint64_t file_bytes) const;
     void resolve_parents(std::vector<PageRun>& runs, const std::string& directory, int depth);
 
     const ImageSource& source_;
@@ -129,10 +130,15 @@ std::vector<PagemapEntry> PageMapBuilder::read_entries(ImageReader& reader, bool
     return entries;
 }
 
-// The bytes of the file are those of the present pages, so one size fits exactly unless something is lost.
-uint64_t PageMapBuilder::find_page_size(uint64_t pages, uint64_t file_bytes) const {
+// The bytes of the file are those of the present pages, so one size fits exactly unless something is lost. (A pagemap
+// that was cut may fit by chance, too: then its addresses are hardly ever multiples.)
+uint64_t PageMapBuilder::find_page_size(const std::vector<PagemapEntry>& entries, uint64_t pages,
+                                        uint64_t file_bytes) const {
     for (uint64_t size : {4096u, 16384u, 65536u}) {
-        if (pages > 0 && file_bytes / pages == size && file_bytes % pages == 0) return size;
+        if (pages == 0 || file_bytes / pages != size || file_bytes % pages != 0) continue;
+        if (std::all_of(entries.begin(), entries.end(),
+                        [&](const PagemapEntry& entry) { return entry.address % size == 0; }))
+            return size;
     }
     return map_.page_size_;
 }
@@ -171,7 +177,7 @@ std::vector<PageRun> PageMapBuilder::load(const std::string& directory, int dept
                                 fmt::format("it is not there, but {} says that it holds {} pages", name,
                                             present_pages)});
     }
-    if (depth == 0 && !compressed) map_.page_size_ = find_page_size(present_pages, file_bytes);
+    if (depth == 0 && !compressed) map_.page_size_ = find_page_size(entries, present_pages, file_bytes);
     uint64_t page = map_.page_size_;
     if (pages_file && (present_pages > UINT64_MAX / page || file_bytes != present_pages * page)) {
         bool shorter = file_bytes / page < present_pages;
@@ -187,6 +193,7 @@ std::vector<PageRun> PageMapBuilder::load(const std::string& directory, int dept
     std::vector<PageRun> runs;
     uint64_t offset = 0;
     uint64_t last_end = 0;
+    size_t dropped = 0;
     for (const PagemapEntry& entry : entries) {
         bool sane = entry.pages <= UINT64_MAX / page && entry.address <= UINT64_MAX - entry.pages * page &&
                     entry.address % page == 0 && entry.address >= last_end;
@@ -195,7 +202,15 @@ std::vector<PageRun> PageMapBuilder::load(const std::string& directory, int dept
         uint64_t here = offset < file_bytes ? std::min(bytes, (file_bytes - offset) / page * page) : 0;
         if (entry.state == PageState::present)
             offset = bytes > UINT64_MAX - offset ? UINT64_MAX : offset + bytes;
-        if (!sane) continue;
+        if (!sane) {
+            // Those that are so with any size of page have been reported.
+            if (page > 4096 && ++dropped == 1) {
+                reader->report(FindingKind::damaged,
+                               fmt::format("the run of {} pages at {:#x} cannot be of pages of {} bytes",
+                                           entry.pages, entry.address, page));
+            }
+            continue;
+        }
         last_end = run.end();
         if (entry.state == PageState::present && here < bytes) {
             if (here > 0) runs.push_back({run.address, here, PageState::present, layer, run.file_offset});
