@@ -220,9 +220,8 @@ void Verifier::check_directory(const std::vector<SnapshotRecord>& records,
     for (const Pending& one : pending) expected.insert(Layout::pack_name(one.id));
 
     static const std::set<std::string> k_top = {
-        "format",         "catalog.db", "catalog.db-wal", "catalog.db-shm",
-        "catalog.db.old", "packs",      "staging",        "tmp",
-        "journal"};
+        "format",  "catalog.db", "catalog.db-wal", "catalog.db-shm", "catalog.db.old", "packs",
+        "staging", "tmp",        "journal"};
     check_mode(layout_.root, 0700);
     for (const auto& entry : fs::directory_iterator(layout_.root)) {
         check_entry(entry, k_top.contains(entry.path().filename().string()));
