@@ -115,10 +115,7 @@ void protect_mounts(const fs::path& images, const std::set<std::string>& places)
         images::Json image = images::decode_image(*source.open(name), name, findings);
         for (images::Json& mount : image["entries"]) {
             if (!places.contains(mount.value("mountpoint", ""))) continue;
-            images::Json& flags = mount["flags"];  // crit's form is "0x…"
-            uint64_t value = flags.is_string() ? base::parse_address(flags.get<std::string>()).value_or(0)
-                                               : flags.get<uint64_t>();
-            flags = fmt::format("{:#x}", value | MS_RDONLY);
+            mount["flags"] = mount.value("flags", uint64_t{0}) | MS_RDONLY;
         }
         base::replace_file(images / name, images::encode_image(image));
     }
