@@ -52,7 +52,11 @@ std::optional<pid_t> find_unseizable(const Container& container, const std::vect
         groups = base::read_file(fmt::format("/proc/{}/cgroup", container.init_pid));
     } catch (const Error&) {
     }
-    if (groups.find(":freezer:") == std::string::npos) return std::nullopt;
+    // On a host with both, all processes have a place in v1's freezer; who is frozen by it has one of its own.
+    size_t freezer = groups.find(":freezer:");
+    if (freezer == std::string::npos) return std::nullopt;
+    if (groups.substr(freezer, groups.find('\n', freezer) - freezer).find(container.id) == std::string::npos)
+        return std::nullopt;
     for (pid_t pid : processes) {
         if (status_field(status_of(pid), "State:").starts_with('T')) return pid;
     }

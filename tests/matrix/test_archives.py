@@ -17,6 +17,8 @@ def test_podman(cell, directory, name):
     if cell.by.name != "cprewind":
         pytest.fail("Docker has no way to take in what podman wrote")
     snapshot = cell.by.repo("import", ARCHIVES / name, "--json", status=None).json["snapshot"]["name"]
+    if cell.lab == "trixie":
+        pytest.skip("podman's containers ran forky's busybox, and the image here has another")
     cell.by.repo("export", snapshot, "-o", directory / "out.tar.zst")
     run(["tar", "--zstd", "-xf", directory / "out.tar.zst", "-C", directory])
     images = next(directory.glob("**/inventory.img")).parent
