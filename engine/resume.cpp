@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/process.h"
+#include "engine/container.h"
 #include "engine/docker_client.h"
 #include "engine/journal.h"
 
@@ -14,20 +15,26 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// True when the runtime says that it runs now. Without Docker nobody can tell which runtime it is; all that we
-// can work with keep runc's state and understand runc's words.
-bool resume_by_runtime(const std::string& id) {
+// A dockerd that has died is started again by its host's init within seconds.
+constexpr std::chrono::seconds k_docker_patience(60);
+
+// Where the runtime keeps the container's state. Without Docker nobody can tell which runtime it is; all that we can
+// work with keep runc's state and understand runc's words.
+std::string runtime_root(const std::string& id) {
     std::error_code ignored;
     for (const fs::directory_entry& entry : fs::directory_iterator("/run/docker", ignored)) {
         if (!entry.path().filename().string().starts_with("runtime-")) continue;
-        std::string root = (entry.path() / "moby").string();
-        if (!fs::exists(fs::path(root) / id / "state.json", ignored)) continue;
-        base::run({"runc", "--root", root, "resume", id});  // fails when it is not paused
-        auto state =
-            nlohmann::json::parse(base::run({"runc", "--root", root, "state", id}).out, nullptr, false);
-        return state.is_object() && state.value("status", "") == "running";
+        if (fs::exists(entry.path() / "moby" / id / "state.json", ignored)) return entry.path() / "moby";
     }
-    return false;
+    return {};
+}
+
+// True when the runtime says that it runs now.
+bool resume_by_runtime(const std::string& root, const std::string& id) {
+    if (root.empty()) return false;
+    base::run({"runc", "--root", root, "resume", id});  // fails when it is not paused
+    auto state = nlohmann::json::parse(base::run({"runc", "--root", root, "state", id}).out, nullptr, false);
+    return state.is_object() && state.value("status", "") == "running";
 }
 
 }  // namespace
@@ -36,7 +43,16 @@ void resume_container(const std::string& id) {
     try {
         DockerClient().unpause(id);
     } catch (const base::Error& error) {
-        if (error.kind() == base::ErrorKind::not_found || !resume_by_runtime(id)) throw;
+        std::string root = runtime_root(id);
+        if (error.kind() == base::ErrorKind::not_found || !resume_by_runtime(root, id)) throw;
+        // It runs, and Docker's shim, which was not asked, holds it for paused, and so will Docker: the note stays
+        // until the two agree.
+        if (!wait_for_docker(k_docker_patience)) return;
+        DockerClient docker;
+        if (find_container(docker, id).paused) {
+            base::run({"runc", "--root", root, "pause", id});
+            docker.unpause(id);
+        }
     }
     drop_freeze_note(id);
 }

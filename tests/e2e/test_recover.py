@@ -43,8 +43,12 @@ def broken_off(repo, container):
         process = repo.start("rewind", writer, "--to", f"{writer}@1")
         wait_until(lambda: journal_of(repo, writer).exists() or process.poll() is not None, "the journal", 60)
         kill_everybody(process)
-        if journal_of(repo, writer).exists() and writer.state != "running":
-            return writer, before
+        # Still frozen is still untouched.
+        if journal_of(repo, writer).exists() and writer.state == "exited":
+            yield writer, before
+            for place in staging_directories(repo):
+                shutil.rmtree(place)
+            return
         repo("recover", writer)
     pytest.fail("40 times killed at the wrong moment")
 
