@@ -127,8 +127,7 @@ struct Mapping {
     std::string path;     // files and memfds
     uint64_t offset = 0;  // bytes, in the file or the shared object
     // Shared memory: its object. A private memfd mapping: the object that shows where the process wrote
-    // nothing. Shared memory: its object. A private memfd mapping: the object that shows where the process
-    // wrote nothing.
+    // nothing.
     uint64_t shmid = 0;
     std::optional<uint32_t> file_id;  // files and memfds: key in Checkpoint::files
     uint64_t advice = 0;              // bit n: madvise(n) was called

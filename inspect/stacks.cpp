@@ -4,6 +4,7 @@
 #include <elfutils/libdw.h>
 #include <elfutils/libdwfl.h>
 #include <fmt/format.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <map>
@@ -59,6 +60,7 @@ class Unwinder {
     void expect_stacks() const;
     bool attach();
     void unwind(const images::Thread& thread, ThreadStack& stack);
+    bool is_code(uint64_t address) const;
     void look_up(Frame& frame) const;
     std::string end_of(const Frame& last) const;
 
@@ -127,6 +129,9 @@ int Unwinder::add_frame(Dwfl_Frame* state, void* argument) {
     if (!dwfl_frame_pc(state, &frame.address, &frame.is_activation)) return DWARF_CB_ABORT;
     // Thumb of a return address that was signed, and what a broken chain runs into.
     if (frame.address == 0) return DWARF_CB_ABORT;
+    // What frame pointers lead to is a guess: it is a caller only where code can be.
+    bool guessed = !self->frames_.empty() && !self->frames_.back().has_information;
+    if (guessed && !self->is_code(frame.address)) return DWARF_CB_ABORT;
     if (self->frames_.size() >= k_frames_limit) {
         self->too_many_ = true;
         return DWARF_CB_ABORT;
@@ -134,6 +139,13 @@ int Unwinder::add_frame(Dwfl_Frame* state, void* argument) {
     self->look_up(frame);
     self->frames_.push_back(frame);
     return DWARF_CB_OK;
+}
+
+bool Unwinder::is_code(uint64_t address) const {
+    return std::any_of(
+        process_.mappings.begin(), process_.mappings.end(), [&](const images::Mapping& mapping) {
+            return address >= mapping.start && address < mapping.end && (mapping.protection & PROT_EXEC) != 0;
+        });
 }
 
 // Whether call frame information tells who called, and whether it says that the kernel did.

@@ -4,6 +4,9 @@
 //     format           which layout this is; written last when a repository is made: without it there is none
 //     catalog.db       SQLite in WAL mode; catalog.db-wal and catalog.db-shm come and go with it
 //     catalog.db.old   what `rebuild` replaced
+//     catalog.db.new   what a `rebuild` that died was making (with -wal, -shm): garbage, removed by the next one
+//     journal/         rewinds and snaps under way (engine/journal.h); not looked into here
+//     suspended        what `resume` is to bring back (engine/suspend.h); likewise
 //     staging/         dumps that memory could not hold, each in a directory that names its maker
 //                      (engine/staging.h); not looked into here
 //     packs/<id>.pack  one snapshot; pages may lie in the packs of others
@@ -46,6 +49,7 @@ struct Layout {
 
     std::filesystem::path format() const { return root / k_format_name; }
     std::filesystem::path catalog() const { return root / k_catalog_name; }
+    std::filesystem::path fresh_catalog() const { return root / (std::string(k_catalog_name) + ".new"); }
     std::filesystem::path packs() const { return root / k_packs_name; }
     std::filesystem::path temporary() const { return root / k_temporary_name; }
     std::filesystem::path staging() const { return root / k_staging_name; }

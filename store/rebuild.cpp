@@ -14,6 +14,7 @@
 #include "store/info_json.h"
 #include "store/layout.h"
 #include "store/snapshot_source.h"
+#include "store/sqlite.h"
 
 namespace cprewind::store {
 namespace fs = std::filesystem;
@@ -49,7 +50,7 @@ RebuildReport rebuild_catalog(const fs::path& path) {
     std::sort(found.begin(), found.end(),
               [](auto& a, auto& b) { return a.record.info.taken_at < b.record.info.taken_at; });
 
-    fs::path fresh = layout.catalog().string() + ".new";
+    fs::path fresh = layout.fresh_catalog();
     for (const char* suffix : {"", "-wal", "-shm"}) fs::remove(fresh.string() + suffix);
     base::open_file(fresh, O_WRONLY | O_CREAT | O_EXCL);
     Catalog::make_tables(fresh);
@@ -62,12 +63,16 @@ RebuildReport rebuild_catalog(const fs::path& path) {
         }
         transaction.commit();
     }
+    // Closing brings the log into the database, and says nothing when it fails.
+    Database(fresh, Database::Mode::write).execute("PRAGMA wal_checkpoint(TRUNCATE)");
     // Without its log the old catalog would be of an earlier moment, and nobody could tell: so it goes first. A crash from
     // here on leaves a repository whose catalog is missing, which says to call us again.
     std::error_code none_before;
     fs::rename(layout.catalog(), layout.catalog().string() + ".old", none_before);
     base::sync_directory(layout.root);
     for (const char* suffix : {"-wal", "-shm"}) fs::remove(layout.catalog().string() + suffix);
+    // For good, or SQLite would take the old log for the new catalog's.
+    base::sync_directory(layout.root);
     fs::rename(fresh, layout.catalog());
     base::sync_directory(layout.root);
     report.snapshots = found.size();

@@ -224,7 +224,16 @@ void Verifier::check_directory(const std::vector<SnapshotRecord>& records,
         "staging", "tmp",        "journal",        "suspended"};
     check_mode(layout_.root, 0700);
     for (const auto& entry : fs::directory_iterator(layout_.root)) {
-        check_entry(entry, k_top.contains(entry.path().filename().string()));
+        std::string name = entry.path().filename().string();
+        bool unfinished = name.starts_with(layout_.fresh_catalog().filename().string());
+        check_entry(entry, unfinished || k_top.contains(name));
+        if (unfinished) {
+            fault("",
+                  fmt::format(
+                      "{} was left by a rebuild that did not end; the next `cprewind rebuild` removes it",
+                      base::escape(entry.path().string())),
+                  true);
+        }
     }
     for (const auto& entry : fs::directory_iterator(layout_.packs())) {
         std::string name = entry.path().filename().string();

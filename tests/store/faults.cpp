@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdarg>
 #include <cstdio>
@@ -125,13 +126,7 @@ struct Restorer {
         auto synced = durable.names.find(directory);
         if (synced != durable.names.end()) names = synced->second;
         if (mixed && now.names.contains(directory)) {
-            for (const auto& [name, ino] : now.names.at(directory)) {
-                if ((random() & 1) != 0) names[name] = ino;
-            }
-            for (auto it = names.begin(); it != names.end();) {
-                bool gone = !now.names.at(directory).contains(it->first);
-                it = gone && (random() & 1) != 0 ? names.erase(it) : std::next(it);
-            }
+            mix(names, now.names.at(directory));
         }
         fs::create_directory(to);
         ::chmod(to.c_str(), mode_of(directory));
@@ -145,6 +140,26 @@ struct Restorer {
                 std::fclose(file);
                 ::chmod((to / name).c_str(), mode_of(ino));
             }
+        }
+    }
+
+    // Each change of `names` towards `later` may have reached the disk. A rename within a directory is one change: no
+    // file system of use loses a file by it.
+    void mix(std::map<std::string, ino_t>& names, const std::map<std::string, ino_t>& later) {
+        std::map<ino_t, std::string> gone;
+        for (const auto& [name, ino] : names) {
+            if (!later.contains(name)) gone[ino] = name;
+        }
+        for (const auto& [name, ino] : later) {
+            bool there = names.contains(name) && names[name] == ino;
+            if (there || (random() & 1) == 0) continue;
+            names[name] = ino;
+            if (gone.contains(ino)) names.erase(gone[ino]);
+        }
+        for (const auto& [ino, name] : gone) {
+            bool renamed =
+                std::any_of(later.begin(), later.end(), [&](auto& one) { return one.second == ino; });
+            if (!renamed && (random() & 1) != 0) names.erase(name);
         }
     }
 
