@@ -11,15 +11,19 @@
 #include "cli/subject.h"
 #include "images/directory_source.h"
 #include "images/image_json.h"
+#include "images/pretty_json.h"
 
 namespace cprewind::cli {
 
 const char* const k_decode_help = R"(Examples:
   cprewind decode core-1.img                  the same JSON value as `crit decode -i core-1.img`
-  cprewind decode --pretty web@3 files.img    an image of a stored snapshot, indented
+  cprewind decode --pretty web@3 files.img    an image of a stored snapshot, for people
   cprewind decode core-1.img | jq .entries[0].tc.comm
 
 Usage: cprewind decode [--pretty] [SNAPSHOT] IMAGE
+
+--pretty indents, and shows addresses in hexadecimal, flags and states by name, devices and IP addresses as such:
+what crit shows, but with the states 3 and 6 named right. `cprewind encode` reads this, too.
 
 Keys that crit does not have ("raw", "rest", …) are there only when an image holds something that its schema
 does not; with them `cprewind encode` makes the very same bytes again. Raw images (pages, tmpfs archives) have
@@ -48,7 +52,8 @@ int run_decode(Context& context, const std::vector<std::string>& arguments) {
     }
     images::Findings findings;
     images::Json document = images::decode_image(*file, name, findings);
-    context.output.line(document.dump(parsed.has("pretty") ? 2 : -1));
+    if (parsed.has("pretty")) images::make_pretty(document);
+    context.output.line(document.dump(parsed.has("pretty") ? 4 : -1));
     for (const images::Finding& finding : findings) {
         complain(fmt::format("{}: {}: {}", images::name_of(finding.kind), base::escape(finding.file),
                              base::escape(finding.message)));

@@ -52,13 +52,6 @@ std::string serialize(const Message& message) {
     return message.SerializePartialAsString();
 }
 
-// The fields of an entry, without the keys that decode_image adds: what crit would show.
-Json fields_of(const Json& entry) {
-    Json fields = entry;
-    for (const char* key : {"raw", "unknown_fields", "padding", "extra"}) fields.erase(key);
-    return fields;
-}
-
 class Decoder {
  public:
     Decoder(std::string_view bytes, std::string_view name, Findings& findings)
@@ -349,7 +342,8 @@ class Encoder {
             std::unique_ptr<Message> as_written(message.New());
             bool parsed = as_written->ParsePartialFromString(original);
             Json fields = parsed ? message_to_json(*as_written) : Json::object();
-            if (fields == fields_of(entry)) {
+            // Compared as messages: the fields of `entry` may be pretty.
+            if (fields == message_to_json(message)) {
                 bytes = std::move(original);
                 if (parsed) message.CopyFrom(*as_written);
             }

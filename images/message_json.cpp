@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "images/pretty_json.h"
 
 namespace cprewind::images {
 
@@ -148,8 +149,9 @@ Json value_to_json(const Message& message, const FieldDescriptor& field, int ind
 template <typename Integer>
 Integer integer_of(const Json& json, const FieldDescriptor& field) {
     using Limits = std::numeric_limits<Integer>;
-    if (json.is_number_unsigned()) {
-        uint64_t value = json.get<uint64_t>();
+    auto shown = json.is_string() ? parse_pretty(field, json.get_ref<const std::string&>()) : std::nullopt;
+    if (json.is_number_unsigned() || shown) {
+        uint64_t value = shown ? *shown : json.get<uint64_t>();
         if (value <= static_cast<uint64_t>(Limits::max())) return static_cast<Integer>(value);
     } else if (json.is_number_integer() && Limits::is_signed) {
         int64_t value = json.get<int64_t>();
@@ -234,6 +236,12 @@ void read_message(const Json& json, Message& message, int depth) {
             continue;
         }
         if (!found->is_array()) refuse(field, "a list");
+        if (found->size() == 1 && found->front().is_string()) {
+            if (auto words = parse_pretty_address(field, found->front().get_ref<const std::string&>())) {
+                for (uint32_t word : *words) message.GetReflection()->AddUInt32(&message, &field, word);
+                continue;
+            }
+        }
         for (const Json& item : *found) read_value(item, message, field, depth);
     }
 }

@@ -204,6 +204,22 @@ TEST_CASE("the page size is found from the size of the pages file") {
     }
 }
 
+TEST_CASE("a page size that fits a cut pagemap by chance is not believed") {
+    Fixture f;
+    // Of two runs of 16 pages in all one is left: as many bytes as one page of 64 KiB.
+    f.pagemap(make_run(0x11000, 1, k_present));
+    f.source.files["pages-1.img"] = make_pages("abcdefghijklmnop");
+    CHECK(f.picture() == ".a......");
+    REQUIRE(f.findings.size() == 1);
+    CHECK(f.findings[0].file == "pages-1.img");
+    f.findings.clear();
+    f.process.mappings = {make_mapping(0x11000, 7, MappingKind::anonymous)};
+    f.pagemap(make_run(0x10000, 1, k_present));
+    f.picture();
+    REQUIRE(f.findings.size() == 1);
+    CHECK(f.findings[0].message.find("pages of 65536 bytes") != std::string::npos);
+}
+
 TEST_CASE(
     "runs that overlap, go backwards or leave the address space are dropped, and do not shift the others") {
     Fixture f;

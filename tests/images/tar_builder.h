@@ -16,8 +16,12 @@ inline std::string make_header(std::string_view name, uint64_t claimed, char typ
     std::string header(512, '\0');
     header.replace(0, name.size(), name);
     header.replace(100, 7, "0000644");
-    std::string size = fmt::format("{:011o}", claimed);
-    header.replace(124, 11, size);
+    if (claimed < uint64_t{1} << 33) {
+        header.replace(124, 11, fmt::format("{:011o}", claimed));
+    } else {  // as GNU tar does where the digits do not suffice: a big-endian number
+        header[124] = '\x80';
+        for (size_t i = 0; i < 8; ++i) header[128 + i] = static_cast<char>(claimed >> (56 - 8 * i) & 0xff);
+    }
     header[156] = type;
     header.replace(157, link.size(), link);
     header.replace(257, 8,
