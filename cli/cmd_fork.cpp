@@ -30,9 +30,9 @@ snapshot. If anything fails, nothing is left behind.
   --publish PORT, -p  [ADDRESS:][HOST_PORT:]PORT[/udp], may repeat; without it no port is published
   --publish-all, -P   all ports that the original published, at free ports of the host
   --network NET       another network than the original's
-  --volumes HOW       copy (default): new volumes with a copy of what is in the original's now; empty: new ones;
-                      ro: the original's, read-only; share: the original's, writable. Directories of the host are
-                      mounted read-only except with share
+  --volumes HOW       copy (default): new volumes with what the snapshot holds of them (snap --volumes), or else a
+                      copy of what is in the original's now; empty: new ones; ro: the original's, read-only; share:
+                      the original's, writable. Directories of the host are mounted read-only except with share
 
 Exit status: 0 done, 1 failed (nothing is left behind), 2 usage.)";
 

@@ -23,8 +23,10 @@ namespace {
 using base::Error;
 namespace fs = std::filesystem;
 
-// Of each process and each of the two kinds of memory. A wrong restore is wrong in more than one page.
-constexpr size_t k_sample_pages = 32;
+// Of each process. What cannot be written decides, and there is little of it: mostly all of what the loader relocated.
+// Of what can be written only a word is said.
+constexpr size_t k_read_only_pages = 2048;
+constexpr size_t k_writable_pages = 32;
 // What a command line has at most on Linux is far more; what tells two apart is in the beginning.
 constexpr uint64_t k_arguments_limit = 64 * 1024;
 // Times of files are those of the last tick of the clock, which may be 10 ms old.
@@ -90,23 +92,23 @@ class LiveProcess {
     std::vector<LiveMapping> mappings_;
 };
 
-// Addresses of dumped pages, spread over all of them, at most k_sample_pages that `wanted` accepts.
+// Addresses of dumped pages, spread over all of them, at most `limit` that `wanted` accepts.
 template <typename Wanted>
-std::vector<uint64_t> sample(const images::PageMap& pages, const Wanted& wanted) {
+std::vector<uint64_t> sample(const images::PageMap& pages, size_t limit, const Wanted& wanted) {
     std::vector<uint64_t> all;
     for (const images::PageRun& run : pages.runs()) {
         if (run.state != images::PageState::present) continue;
         // A run may be gigabytes: not each of its pages needs to be a candidate.
         uint64_t count = run.bytes / pages.page_size();
-        uint64_t step = std::max<uint64_t>(1, count / k_sample_pages);
+        uint64_t step = std::max<uint64_t>(1, count / limit);
         for (uint64_t i = 0; i < count; i += step) {
             uint64_t address = run.address + i * pages.page_size();
             if (wanted(address)) all.push_back(address);
         }
     }
-    if (all.size() <= k_sample_pages) return all;
+    if (all.size() <= limit) return all;
     std::vector<uint64_t> some;
-    for (size_t i = 0; i < k_sample_pages; ++i) some.push_back(all[i * all.size() / k_sample_pages]);
+    for (size_t i = 0; i < limit; ++i) some.push_back(all[i * all.size() / limit]);
     return some;
 }
 
@@ -189,9 +191,9 @@ class Checker {
             // What is not of a file and not writable may be code that the program itself makes anew.
             return writable ? writes : !writes && m->kind == images::MappingKind::file_private;
         };
-        for (uint64_t address : sample(pages, [&](uint64_t a) { return kind(a, false); }))
+        for (uint64_t address : sample(pages, k_read_only_pages, [&](uint64_t a) { return kind(a, false); }))
             compare(address, true);
-        for (uint64_t address : sample(pages, [&](uint64_t a) { return kind(a, true); }))
+        for (uint64_t address : sample(pages, k_writable_pages, [&](uint64_t a) { return kind(a, true); }))
             compare(address, false);
         if (wrong > 0) {
             check_.faults.push_back(fmt::format(

@@ -116,7 +116,8 @@ class Forker {
           runtime_(our_runtime(docker)) {}
 
     // A container of the same configuration, not started.
-    Forked create(const std::string& name, unsigned number, ForkResult& result) {
+    Forked create(const std::string& name, unsigned number, const std::vector<images::StoredVolume>& captured,
+                  ForkResult& result) {
         Forked fork;
         fork.name = name;
         CloneChanges changes;
@@ -145,7 +146,7 @@ class Forker {
             }
         }
         fork.id = create_container(docker_, name, create);
-        fill_volumes(find_container(docker_, fork.id), request_.volumes, fork.volumes);
+        fill_volumes(find_container(docker_, fork.id), request_.volumes, captured, fork.volumes);
         return fork;
     }
 
@@ -271,7 +272,7 @@ ForkResult fork(DockerClient& docker, store::Repository& repository, const store
         auto data = directory.open(k_layer_data);
         for (unsigned number = 0; number < names.size(); ++number) {
             report("making containers", number, names.size());
-            result.forks.push_back(forker.create(names[number], number, result));
+            result.forks.push_back(forker.create(names[number], number, moment.volumes, result));
             restore_layer(find_unstarted_layer(docker, result.forks.back().id), moment.layer, data.get());
         }
         std::set<std::string> read_only(result.host_directories.begin(), result.host_directories.end());

@@ -10,6 +10,7 @@
 #include "base/fd.h"
 #include "base/process.h"
 #include "base/text.h"
+#include "engine/layer_io.h"
 #include "images/directory_source.h"
 #include "images/image_json.h"
 
@@ -72,12 +73,24 @@ std::vector<ForkedVolume> give_own_volumes(json& body, const json& inspect, Volu
     return volumes;
 }
 
-void fill_volumes(const Container& fork, VolumeMode mode, std::vector<ForkedVolume>& volumes) {
+void fill_volumes(const Container& fork, VolumeMode mode, const std::vector<images::StoredVolume>& captured,
+                  std::vector<ForkedVolume>& volumes) {
     for (const json& mount : fork.raw.value("Mounts", json::array())) {
         for (ForkedVolume& volume : volumes) {
             if (volume.place != mount.value("Destination", "")) continue;
             volume.name = mount.value("Name", "");
-            if (mode == VolumeMode::copy) copy_volume(volume, mount.value("Source", ""));
+            if (mode != VolumeMode::copy) continue;
+            auto then =
+                std::find_if(captured.begin(), captured.end(), [&](const images::StoredVolume& stored) {
+                    return stored.volume.kind == images::VolumeKind::volume &&
+                           stored.volume.destination == volume.place;
+                });
+            std::string target = mount.value("Source", "");
+            if (then == captured.end()) {
+                copy_volume(volume, target);
+            } else {
+                restore_layer(target, then->tree, then->data.get());
+            }
         }
     }
 }

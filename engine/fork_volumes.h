@@ -9,11 +9,13 @@
 #include <vector>
 
 #include "engine/container.h"
+#include "images/volumes.h"
 
 namespace cprewind::engine {
 
 enum class VolumeMode {
-    copy,       // new volumes with what is in the original's now; directories of the host read-only
+    copy,  // new volumes with what the snapshot holds of them, or else is in the original's now; directories
+           // of the host read-only
     read_only,  // the original's own, and directories of the host, read-only
     share,      // the same, writable: as the user says
     empty,  // new volumes without content (Docker fills them from the image); directories of the host read-only
@@ -32,9 +34,10 @@ struct ForkedVolume {
 std::vector<ForkedVolume> give_own_volumes(nlohmann::json& body, const nlohmann::json& inspect,
                                            VolumeMode mode);
 
-// After the container was made: finds out what its volumes are called, and copies into them what the originals have.
-// Errors: unsupported (no directory of this host), io.
-void fill_volumes(const Container& fork, VolumeMode mode, std::vector<ForkedVolume>& volumes);
+// After the container was made: finds out what its volumes are called, and copies into them what the snapshot holds of
+// them (`captured`), or else what the originals have. Errors: unsupported (no directory of this host), io.
+void fill_volumes(const Container& fork, VolumeMode mode, const std::vector<images::StoredVolume>& captured,
+                  std::vector<ForkedVolume>& volumes);
 
 // Makes directories of the host read-only in a create request; returns their places.
 std::vector<std::string> protect_host_directories(nlohmann::json& body);

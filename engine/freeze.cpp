@@ -114,12 +114,15 @@ void Freeze::resume() {
     if (!container_.paused) {
         try {
             docker_.unpause(container_.id);
+            drop_freeze_note(container_.id);
         } catch (const Error&) {
-            // Docker has died meanwhile: that costs a few milliseconds, not the snapshot.
+            // Docker has died meanwhile: that costs some time, not the snapshot. The note stays where Docker could
+            // not be told: `recover` sees to that.
             resume_container(container_.id);
         }
     }
-    abandon();
+    holding_ = false;
+    guard_.disarm();
 }
 
 void Freeze::abandon() {

@@ -121,6 +121,20 @@ def test_volumes_are_copied_shared_or_new(repo, container, fork, mode, same, wri
     docker("rm", "--force", copy.id)
 
 
+def test_a_volume_that_the_snapshot_holds_is_copied_as_it_was_then(repo, container, fork):
+    docker("volume", "rm", "e2e-then", "e2e-later", status=None)
+    counter = container(COUNTER, "--volume", "e2e-then:/then", "--volume", "e2e-later:/later", image="busybox")
+    counter.exec("sh", "-c", "echo one > /then/file; echo one > /later/file")
+    counter.wait_for_tick(1)
+    name = repo.snap(counter, "--volumes=e2e-then")["name"]
+    counter.exec("sh", "-c", "echo two > /then/file; echo two > /then/new; echo two > /later/file")
+    _, [copy] = fork(name, "e2e-volume-then")
+    assert copy.exec("cat", "/then/file", "/later/file").split() == ["one", "two"]
+    assert copy.exec("ls", "/then").split() == ["file"]
+    assert counter.exec("cat", "/then/file", "/then/new").split() == ["two", "two"]
+    docker("rm", "--force", copy.id)
+
+
 def test_a_directory_of_the_host_is_read_only_in_a_fork(repo, container, fork, directory):
     counter = container(COUNTER, "--volume", f"{directory}:/host", image="busybox")
     counter.wait_for_tick(1)

@@ -41,8 +41,8 @@ def test_a_dry_run_tells_what_would_happen_and_touches_nothing(repo, container):
     assert len(plan["come_back"]) == 1
     for word in ("1 process is killed", "put back", "/new", "TCP connection", "nothing was touched"):
         assert word in text, text
-    # The plan is kept to; what the container changes after one has looked comes on top.
-    assert repo.rewind(server, f"{server}@1")["files_changed"] >= plan["files_changed"]
+    # The plan is kept to. (The dump of a safety snapshot adds to it: CRIU makes a directory in /tmp and removes it.)
+    assert repo.rewind(server, f"{server}@1", "--no-safety")["files_changed"] == plan["files_changed"]
 
 
 def test_a_rewind_is_compared_with_the_snapshot(repo, container):

@@ -115,10 +115,14 @@ TEST_CASE("what was captured is read back from the staging directory, restored, 
     write_file(scene.data() / "deep" / "file", "changed meanwhile");
     write_file(scene.data() / "new", "new");
     write_file(scene.kept() / "settings", "green");
+    // The kernel's clock for files ticks every few milliseconds: "new" alone may leave the directory's time as it was.
+    fs::last_write_time(scene.data(), fs::last_write_time(scene.data()) + std::chrono::hours(1));
     auto targets = place_volumes(scene.container, loaded);
     CHECK(plan_volumes(targets)[1].changes.size() == 1);
     auto changes = restore_volumes(targets);
-    CHECK(changes[0].changes.size() >= 2);
+    std::vector<std::string> changed;
+    for (const LayerChange& change : changes[0].changes) changed.push_back(change.path);
+    CHECK(changed == std::vector<std::string>{"new", "", "deep/file"});
     CHECK(base::read_file(scene.data() / "deep" / "file") == "in the volume");
     CHECK_FALSE(fs::exists(scene.data() / "new"));
     CHECK(base::read_file(scene.kept() / "settings") == "red");
