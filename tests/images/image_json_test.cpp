@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "images/directory_source.h"
+#include "images/pretty_json.h"
 #include "images/proto/content.pb.h"
 #include "images/proto/memory.pb.h"
 #include "images/proto/namespaces.pb.h"
@@ -258,7 +259,8 @@ TEST_CASE("JSON that is no image is refused, not guessed at") {
           R"({"magic":"PSTREE"})", R"({"magic":"PSTREE","entries":3})", R"({"magic":"PSTREE","entries":[3]})",
           R"({"magic":"PSTREE","entries":[{"pid":-1}]})",
           R"({"magic":"PSTREE","entries":[{"pid":4294967296}]})",
-          R"({"magic":"PSTREE","entries":[{"pid":"1"}]})", R"({"magic":"PSTREE","entries":[{"threads":1}]})",
+          R"({"magic":"PSTREE","entries":[{"pid":"one"}]})",
+          R"({"magic":"PSTREE","entries":[{"threads":1}]})",
           R"({"magic":"PIPES_DATA","entries":[{"pipe_id":1,"bytes":3}]})",
           R"({"magic":"PIPES_DATA","entries":[{"bytes":3,"extra":"*"}]})",
           R"({"magic":"IPCNS_SEM","entries":[{"nsems":2,"extra":[1]}]})",
@@ -274,4 +276,50 @@ TEST_CASE("JSON nested without end is refused") {
     for (int i = 0; i < 100000; ++i) text += R"({"namespaces":[)";
     for (int i = 0; i < 100000; ++i) text += "]}";
     CHECK_THROWS_AS(encode_image(Json::parse(text + "]}")), base::Error);
+}
+
+TEST_CASE("task states have their own names when pretty (crit has stopped and zombie the wrong way round)") {
+    for (auto [state, name] : {std::pair(1u, "Alive"), {2u, "Dead"}, {3u, "Stopped"}, {6u, "Zombie"}}) {
+        Json image = {{"magic", "CORE"},
+                      {"entries", {{{"tc", {{"task_state", state}, {"blk_sigset", 0u}}}}}}};
+        Json pretty = image;
+        make_pretty(pretty);
+        CHECK(pretty["entries"][0]["tc"]["task_state"] == name);
+        CHECK(pretty["entries"][0]["tc"]["blk_sigset"] == "0x0");
+        CHECK(encode_image(pretty) == encode_image(image));
+    }
+}
+
+TEST_CASE("what a number means is shown when pretty, and read again") {
+    Json entry = {{"id", 1u},
+                  {"ino", 2u},
+                  {"family", 10u},
+                  {"type", 1u},
+                  {"proto", 99u},
+                  {"state", 10u},
+                  {"src_port", 80u},
+                  {"dst_port", 0u},
+                  {"flags", 2050u},
+                  {"backlog", 1u},
+                  {"src_addr", {0u, 0u, 0u, 0x01000000u}},
+                  {"dst_addr", {0x0100007fu}}};
+    Json image = {{"magic", "INETSK"}, {"entries", {entry}}};
+    Json pretty = image;
+    make_pretty(pretty);
+    const Json& shown = pretty["entries"][0];
+    CHECK(shown["family"] == "INET6");
+    CHECK(shown["proto"] == 99);
+    CHECK(shown["state"] == "LISTEN");
+    CHECK(shown["flags"] == "0x802");
+    CHECK(shown["src_addr"] == Json{"::1"});
+    CHECK(shown["dst_addr"] == Json{"127.0.0.1"});
+    CHECK(encode_image(pretty) == encode_image(image));
+
+    Json file = {{"magic", "REG_FILES"}, {"entries", {{{"id", 1u}, {"flags", 0x40000802u}, {"name", "/x"}}}}};
+    pretty = file;
+    make_pretty(pretty);
+    CHECK(pretty["entries"][0]["flags"] == "O_RDWR | O_NONBLOCK | 0x40000000");
+    CHECK(encode_image(pretty) == encode_image(file));
+    pretty["entries"][0]["flags"] = "O_RDWR | O_NONSENSE";
+    CHECK_THROWS_AS(encode_image(pretty), base::Error);
 }
