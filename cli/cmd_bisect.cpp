@@ -13,16 +13,20 @@
 #include "base/text.h"
 #include "cli/command.h"
 #include "cli/options.h"
+#include "cli/progress.h"
 #include "cli/snapshot_answers.h"
 #include "cli/subject.h"
+#include "engine/fork.h"
+#include "engine/guard.h"
 
 namespace cprewind::cli {
 
 const char* const k_bisect_help = R"(Examples:
   cprewind bisect web@1 web@40 -- sh -c 'grep -q "^debug=no" "$CPREWIND_ANSWERS/files/etc/app.conf"'
   cprewind bisect web@1 web@40 -- sh -c '! cprewind inspect "$CPREWIND_SNAPSHOT" fds | grep -q :4444'
+  cprewind bisect db@1 db@40 --fork -- sh -c 'docker exec "$CPREWIND_FORK" redis-cli get total | grep -q 42'
 
-Usage: cprewind bisect GOOD BAD -- COMMAND [ARGUMENT…]
+Usage: cprewind bisect GOOD BAD [--fork] -- COMMAND [ARGUMENT…]
 
 Finds the first snapshot for which COMMAND fails, among those from GOOD to BAD of the same container, by halving. It is
 run on this host, never in a container. What it gets:
@@ -32,6 +36,10 @@ run on this host, never in a container. What it gets:
       overview.json ps.json fds.json mem.json files.json container.json    what `inspect … --json` prints, and
       files/                                         the writable layer's regular files, directories and such links as
                                                      stay inside; owner, mode and time are not kept
+
+  --fork  runs each snapshot that is tried as a container of its own, as `cprewind fork` does (no published ports,
+          copies of the volumes), which is removed afterwards, with its volumes:
+      CPREWIND_FORK       its name                       CPREWIND_FORK_ADDRESS  its IP address, empty without one
 
 COMMAND's exit status: 0 good; 125 cannot be judged, another one is tried; 1 to 127 bad; anything else ends the search.
 GOOD and BAD themselves are tried first.
@@ -45,17 +53,46 @@ using base::ErrorKind;
 
 enum class Verdict { good, bad, skip };
 
-Verdict judge(Context& context, const store::SnapshotRecord& record,
-              const std::vector<std::string>& command) {
+// A container of a past moment for as long as the command looks at it, and not when we are killed meanwhile, either.
+class Trial {
+ public:
+    Trial(Context& context, const store::SnapshotRecord& record)
+        : fork_(make(context, record)),
+          // Not disarmed, it acts when this ends.
+          guard_([id = fork_.id] { engine::DockerClient().remove(id, true); }) {}
+
+    const engine::Forked& fork() const { return fork_; }
+
+ private:
+    static engine::Forked make(Context& context, const store::SnapshotRecord& record) {
+        engine::DockerClient docker;
+        engine::ForkRequest request;
+        // Two bisections may run at once.
+        request.name = fmt::format("cprewind-bisect-{}-{}", ::getpid(), record.number);
+        auto repository = store::open_repository(context.repository, store::OpenMode::write);
+        Progress progress(!context.json);
+        return engine::fork(docker, *repository, record, request, progress.report()).forks.front();
+    }
+
+    engine::Forked fork_;
+    engine::Guard guard_;
+};
+
+Verdict judge(Context& context, const store::SnapshotRecord& record, const std::vector<std::string>& command,
+              bool in_fork) {
     base::TemporaryDirectory directory(std::filesystem::temp_directory_path(), "cprewind-bisect-");
     Subject subject = open_subject(context, record.id);
     write_answers(context, subject, directory.path());
+    std::optional<Trial> trial;
+    if (in_fork) trial.emplace(context, record);
     const std::pair<const char*, std::string> variables[] = {
         {"CPREWIND_SNAPSHOT", record.name()},
         {"CPREWIND_CONTAINER", record.info.container_name},
         {"CPREWIND_TAKEN_AT", base::rfc3339(record.info.taken_at)},
         {"CPREWIND_ANSWERS", directory.path().string()},
         {"CPREWIND_REPO", context.repository.string()},
+        {"CPREWIND_FORK", trial ? trial->fork().name : std::string()},
+        {"CPREWIND_FORK_ADDRESS", trial ? trial->fork().ip_address : std::string()},
     };
     for (const auto& [name, value] : variables) ::setenv(name, value.c_str(), 1);
     context.output.flush();
@@ -64,6 +101,7 @@ Verdict judge(Context& context, const store::SnapshotRecord& record,
     options.standard_out = STDERR_FILENO;
     options.standard_error = STDERR_FILENO;
     base::ExitStatus status = base::Child(command, options).wait();
+    trial.reset();
     constexpr int k_skip = 125;  // as for git bisect run
     if (status.success()) return Verdict::good;
     if (status.exited && status.code == k_skip) return Verdict::skip;
@@ -97,10 +135,12 @@ std::vector<store::SnapshotRecord> range_between(const store::Repository& reposi
 
 class Bisection {
  public:
-    Bisection(Context& context, std::vector<store::SnapshotRecord> records, std::vector<std::string> command)
+    Bisection(Context& context, std::vector<store::SnapshotRecord> records, std::vector<std::string> command,
+              bool in_fork)
         : context_(context),
           records_(std::move(records)),
           command_(std::move(command)),
+          in_fork_(in_fork),
           verdicts_(records_.size()) {}
 
     // Indexes of the last good and the first bad one; between them are only such as cannot be judged.
@@ -122,7 +162,7 @@ class Bisection {
 
  private:
     Verdict try_one(size_t index) {
-        Verdict verdict = judge(context_, records_[index], command_);
+        Verdict verdict = judge(context_, records_[index], command_, in_fork_);
         verdicts_[index] = verdict;
         steps_.push_back({{"snapshot", records_[index].name()}, {"verdict", name_of(verdict)}});
         if (!context_.json)
@@ -151,6 +191,7 @@ class Bisection {
     Context& context_;
     std::vector<store::SnapshotRecord> records_;
     std::vector<std::string> command_;
+    bool in_fork_;
     std::vector<std::optional<Verdict>> verdicts_;
     Json steps_ = Json::array();
 };
@@ -160,14 +201,17 @@ class Bisection {
 int run_bisect(Context& context, const std::vector<std::string>& arguments) {
     auto dashes = std::find(arguments.begin(), arguments.end(), "--");
     std::vector<std::string> command(dashes == arguments.end() ? dashes : dashes + 1, arguments.end());
-    Parsed parsed = parse_words({arguments.begin(), dashes}, po::options_description(), 2, 2, "GOOD BAD");
+    po::options_description options;
+    options.add_options()("fork", "");
+    Parsed parsed = parse_words({arguments.begin(), dashes}, options, 2, 2, "GOOD BAD");
     if (command.empty()) {
         throw Error(ErrorKind::usage, "bisect needs a command after --", "cprewind help bisect");
     }
     auto repository = open_for_reading(context);
     auto now = std::chrono::system_clock::now();
     auto good = repository->resolve(parsed.words[0], now), bad = repository->resolve(parsed.words[1], now);
-    Bisection bisection(context, range_between(*repository, good, bad), std::move(command));
+    Bisection bisection(context, range_between(*repository, good, bad), std::move(command),
+                        parsed.has("fork"));
     auto [last_good, first_bad] = bisection.search();
     bool exact = first_bad - last_good == 1;
     if (context.json) {

@@ -20,6 +20,7 @@ const char* const k_diff_help = R"(Examples:
   cprewind diff web@1 web@2 files         one part in full: which lines of which file
   cprewind diff web@3 web@now             with the running container as it is now
   cprewind diff web@1 web@2 --bytes       each byte of memory that differs, before and after
+  cprewind diff web@1 web@2 threads --stacks  a hang: where threads stand that did not move
   cprewind diff web@1 web@2 --html d.html a page to look at: memory maps side by side
   cprewind diff web@1 web@2 ps --unchanged  the whole tree, with what became of each process
   cprewind diff ./before ./after          two directories of CRIU images, or archives of them
@@ -36,6 +37,7 @@ stand where they stood), system (host name, mounts, the container's configuratio
   --pages        memory: each range of pages that differs
   --bytes        memory: each byte that differs, before and after
   --strings[=N]  memory: strings of at least N characters (default 6) that came or went
+  --stacks       threads: the stacks of those that stand still, as `inspect --stacks` shows them; --sysroot DIR as there
   --html FILE    writes a self-contained page instead; FILE must not exist
 
 Exit status: 0 nothing differs, 1 something does, 2 trouble, 3 nothing differs in what could be read, with findings.)";
@@ -125,6 +127,8 @@ DiffRequest make_request(const Parsed& parsed, const Subject& a, const Subject& 
     if (parsed.has("pid")) request.pid = parsed.values["pid"].as<uint32_t>();
     if (parsed.has("strings")) request.strings = std::max<size_t>(parsed.values["strings"].as<size_t>(), 1);
     request.unchanged = parsed.has("unchanged");
+    request.stacks = parsed.has("stacks");
+    request.sysroot = parsed.text("sysroot");
     check_pid(request);
     return request;
 }
@@ -177,7 +181,8 @@ Json side_json(const Subject& subject) {
 int run_diff(Context& context, const std::vector<std::string>& arguments) {
     po::options_description options;
     options.add_options()("stat", "")("unchanged", "")("pid", po::value<uint32_t>())("pages", "")(
-        "bytes", "")("strings", po::value<size_t>()->implicit_value(6))("html", po::value<std::string>());
+        "bytes", "")("strings", po::value<size_t>()->implicit_value(6))("html", po::value<std::string>())(
+        "stacks", "")("sysroot", po::value<std::string>());
     Parsed parsed = parse_words(arguments, options, 2, 3, "A B");
     std::string only = parsed.words.size() > 2 ? parsed.words[2] : "";
     check_part(only);
@@ -187,6 +192,12 @@ int run_diff(Context& context, const std::vector<std::string>& arguments) {
     if (only != "mem" && detailed) {
         throw base::Error(base::ErrorKind::usage, "--pages, --bytes and --strings are about the part mem");
     }
+
+    if (parsed.has("sysroot") && !parsed.has("stacks"))
+        throw base::Error(base::ErrorKind::usage, "--sysroot is for --stacks");
+    if (only.empty() && parsed.has("stacks")) only = "threads";
+    if (only != "threads" && parsed.has("stacks"))
+        throw base::Error(base::ErrorKind::usage, "--stacks is about the part threads");
 
     MomentNow now(context);
     auto [a, b] = open_sides(now, parsed.words[0], parsed.words[1]);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <tuple>
 
 #include "base/text.h"
 #include "cli/json_text.h"
@@ -115,22 +116,26 @@ Json owner_json(images::DumpPid pid, std::optional<uint64_t> object) {
     return item;
 }
 
-// "    - 7f0012345670  00 01 02 …  |...|" of up to sixteen bytes; an absent side is all zero. There may be millions of
-// them, so no formatting library.
-std::string hex_row(char mark, uint64_t address, std::span<const std::byte> page, uint64_t offset,
-                    size_t size) {
-    static constexpr char k_digits[] = "0123456789abcdef";
-    std::string line = fmt::format("    {} {:012x}  ", mark, address + offset);
-    size_t hex = line.size(), text = hex + 3 * size + 2;
-    line.resize(text + size + 1, ' ');
+constexpr char k_hex_digits[] = "0123456789abcdef";
+
+// Writes "    - 7f0012345670  00 01 02 …  |...|" of up to sixteen bytes into `line`; an absent side is all zero. There may
+// be millions of them, so no formatting library, and no memory allocated for each.
+void hex_row(std::string& line, char mark, uint64_t address, std::span<const std::byte> bytes, size_t size) {
+    constexpr size_t k_address = 6, k_address_digits = 12, k_hex = k_address + k_address_digits + 2;
+    size_t digits = k_address_digits;
+    while (digits < 16 && address >> (4 * digits) != 0) ++digits;
+    size_t hex = k_hex + (digits - k_address_digits), text = hex + 3 * size + 2;
+    line.assign(text + size + 1, ' ');
+    line[4] = mark;
+    for (size_t i = 0; i < digits; ++i)
+        line[k_address + i] = k_hex_digits[address >> (4 * (digits - 1 - i)) & 15];
     line[text - 1] = line[text + size] = '|';
     for (size_t i = 0; i < size; ++i) {
-        unsigned value = page.empty() ? 0 : static_cast<unsigned char>(page[offset + i]);
-        line[hex + 3 * i] = k_digits[value >> 4];
-        line[hex + 3 * i + 1] = k_digits[value & 15];
+        unsigned value = bytes.empty() ? 0 : static_cast<unsigned char>(bytes[i]);
+        line[hex + 3 * i] = k_hex_digits[value >> 4];
+        line[hex + 3 * i + 1] = k_hex_digits[value & 15];
         line[text + i] = value >= 0x20 && value < 0x7f ? static_cast<char>(value) : '.';
     }
-    return line;
 }
 
 // Shows pages as they come: text at once, JSON in a list that is capped, because it is one document.
@@ -240,19 +245,23 @@ class PageDetails {
         heading();
         for (uint64_t row = 0; row < page.bytes; row += k_row) {
             size_t size = static_cast<size_t>(std::min(k_row, page.bytes - row));
-            bool any = false;
             if (same_row(row, size)) continue;
-            for (uint64_t i = row; i < row + size; ++i) any = any || differs(i);
+            bool any = false;
+            for (uint64_t i = row; i < row + size && !any; ++i) any = differs(i);
             if (!any) continue;
-            Output& output = context_.output;
-            output.line(output.paint(Colour::red, hex_row('-', page.address, page.before, row, size)));
-            output.line(output.paint(Colour::green, hex_row('+', page.address, page.after, row, size)));
+            for (const auto& [mark, colour, side] :
+                 {std::tuple('-', Colour::red, page.before), std::tuple('+', Colour::green, page.after)}) {
+                hex_row(line_, mark, page.address + row, side.empty() ? side : side.subspan(row), size);
+                if (context_.output.to_terminal()) line_ = context_.output.paint(colour, line_);
+                context_.output.line(line_);
+            }
         }
     }
 
     Context& context_;
     const DiffRequest& request_;
     std::optional<Run> run_;
+    std::string line_;
     std::string heading_;
     Json pages_ = Json::array();
     Json bytes_ = Json::array();

@@ -8,6 +8,7 @@
 
 #include "base/text.h"
 #include "cli/json_text.h"
+#include "cli/stacks_view.h"
 #include "engine/snapshot_files.h"
 
 namespace cprewind::cli {
@@ -199,13 +200,15 @@ Section section_fds(Context&, const DiffRequest& request, images::Findings& find
     return section;
 }
 
-Section section_threads(Context&, const DiffRequest& request, images::Findings&) {
+Section section_threads(Context& context, const DiffRequest& request, images::Findings& findings) {
     inspect::ThreadDiff diff =
         inspect::diff_threads(request.a.checkpoint, request.b.checkpoint, request.reused);
     Section section{true, {}, {}, {}, Json::object()};  // standing still is no difference
     Json list = Json::array();
+    ThreadIds still;
     for (const inspect::StillThread& thread : diff.still) {
         if (request.pid && thread.pid.value != *request.pid) continue;
+        still.emplace(thread.pid, thread.tid);
         section.lines.push_back(fmt::format("still   {} {} {} at {:#x} {}", thread.pid.value,
                                             thread.tid.value, escape(thread.comm), thread.instruction,
                                             escape(thread.where)));
@@ -220,6 +223,14 @@ Section section_threads(Context&, const DiffRequest& request, images::Findings&)
     section.headline = fmt::format("{} stand where they stood, {} moved", list.size(), diff.moved);
     section.json["still"] = std::move(list);
     section.json["moved"] = diff.moved;
+    section.json["stacks"] = nullptr;
+    if (request.stacks) {
+        // Whichever side: their registers are the same. Of the later one, since its memory is what holds now.
+        StacksShown shown = stacks_of(context, request.b, still, request.sysroot, findings);
+        section.details = section.lines;
+        section.details.insert(section.details.end(), shown.lines.begin(), shown.lines.end());
+        section.json["stacks"] = std::move(shown.json);
+    }
     return section;
 }
 

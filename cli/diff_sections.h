@@ -21,6 +21,8 @@ struct DiffRequest {
     size_t strings = 0;           // memory: strings of at least so many characters that came or went; 0: none
     bool renumbered = false;      // a restore lies between the two
     bool unchanged = false;       // processes and fds: also what is the same
+    bool stacks = false;          // threads: of those that stand still, function by function
+    std::string sysroot = {};     // for stacks: where else binaries may be
     inspect::PidSet reused = {};  // pids that are other processes on the later side
 };
 

@@ -154,43 +154,58 @@ std::string frame_text(size_t number, const StackFrame& frame) {
     return fmt::format("  #{:<3} {:#018x} {}{}  {}{}", number, frame.address, what, where, object, guess);
 }
 
-void print_group(Output& output, const StackGroup& group) {
+void add_group(const Output& output, const StackGroup& group, std::vector<std::string>& lines) {
     constexpr size_t k_threads_shown = 12;
     std::vector<std::string> threads;
     for (const ThreadStack* stack : group.threads)
         threads.push_back(fmt::format("{}/{} {}", stack->pid.value, stack->tid.value, escape(stack->comm)));
     std::string count =
         group.threads.size() > 1 ? fmt::format("{} threads: ", group.threads.size()) : std::string();
-    output.line(output.paint(Colour::bold, count + some_of(threads, k_threads_shown, ", ")));
+    lines.push_back(output.paint(Colour::bold, count + some_of(threads, k_threads_shown, ", ")));
     const ThreadStack& stack = *group.threads.front();
-    for (size_t i = 0; i < stack.frames.size(); ++i) output.line(frame_text(i, stack.frames[i]));
-    if (!stack.end.empty()) output.line(output.paint(Colour::dim, "  (" + escape(stack.end) + ")"));
+    for (size_t i = 0; i < stack.frames.size(); ++i) lines.push_back(frame_text(i, stack.frames[i]));
+    if (!stack.end.empty()) lines.push_back(output.paint(Colour::dim, "  (" + escape(stack.end) + ")"));
+}
+
+StacksShown describe(const Output& output, const std::vector<ThreadStack>& stacks) {
+    StacksShown shown{{}, Json::array()};
+    for (const StackGroup& group : inspect::group_stacks(stacks)) {
+        if (!shown.lines.empty()) shown.lines.emplace_back();
+        add_group(output, group, shown.lines);
+        shown.json.push_back(group_json(group));
+    }
+    return shown;
 }
 
 }  // namespace
 
-void show_stacks(Context& context, const ViewRequest& request, const std::string& sysroot, Json& document,
-                 images::Findings& findings) {
-    const Subject& subject = request.subject;
+StacksShown stacks_of(Context& context, const Subject& subject, const ThreadIds& threads,
+                      const std::string& sysroot, images::Findings& findings) {
     ContainerSources sources(subject, sysroot, findings);
     std::vector<ThreadStack> stacks;
     for (const images::Process& process : subject.checkpoint.processes) {
-        if (!wanted(request, process.pid) || process.state == images::ProcessState::zombie) continue;
-        auto more = unwind(subject, process, sources.files(), findings);
-        stacks.insert(stacks.end(), std::make_move_iterator(more.begin()),
-                      std::make_move_iterator(more.end()));
+        auto first = threads.lower_bound({process.pid, images::DumpPid{0}});
+        if (first == threads.end() || first->first != process.pid) continue;
+        for (ThreadStack& stack : unwind(subject, process, sources.files(), findings)) {
+            if (threads.contains({stack.pid, stack.tid})) stacks.push_back(std::move(stack));
+        }
     }
-    std::vector<StackGroup> groups = inspect::group_stacks(stacks);
+    return describe(context.output, stacks);
+}
+
+void show_stacks(Context& context, const ViewRequest& request, const std::string& sysroot, Json& document,
+                 images::Findings& findings) {
+    ThreadIds threads;
+    for (const images::Process& process : request.subject.checkpoint.processes) {
+        if (!wanted(request, process.pid) || process.state == images::ProcessState::zombie) continue;
+        for (const images::Thread& thread : process.threads) threads.emplace(process.pid, thread.tid);
+    }
+    StacksShown shown = stacks_of(context, request.subject, threads, sysroot, findings);
     if (context.json) {
-        Json list = Json::array();
-        for (const StackGroup& group : groups) list.push_back(group_json(group));
-        document["stacks"] = std::move(list);
+        document["stacks"] = std::move(shown.json);
         return;
     }
-    for (size_t i = 0; i < groups.size(); ++i) {
-        if (i > 0) context.output.line();
-        print_group(context.output, groups[i]);
-    }
+    for (const std::string& line : shown.lines) context.output.line(line);
 }
 
 }  // namespace cprewind::cli

@@ -131,8 +131,15 @@ def test_a_thread_that_does_nothing_is_told_to_stand_still(changer):
     third = changer.snap()
     (still,) = changer.diff(first, second, "threads")["threads"]["still"]
     assert still["tid"] == 1 and "libc.so.6+0x" in still["where"]
+    (stack,) = changer.diff(first, second, "threads", "--stacks")["threads"]["stacks"]
+    assert [(t["pid"], t["tid"]) for t in stack["threads"]] == [(1, 1)]
+    assert "libc.so.6" in stack["frames"][0]["object"]
+    assert "main" in [frame["function"] for frame in stack["frames"]]
+    assert " main+0x" in changer.repo("diff", first, second, "--stacks").out
     moved = changer.diff(second, third, "threads")["threads"]
     assert (moved["still"], moved["moved"]) == ([], 1)
+    assert changer.diff(second, third, "--stacks")["threads"]["stacks"] == []
+    assert_refused(changer.repo("diff", second, third, "mem", "--stacks", status=2), "threads")
 
 
 def test_files_are_told_by_what_was_done_to_them(changer):
@@ -188,6 +195,40 @@ def test_bisect_finds_the_first_bad_one(repo, container):
     assert "@8 good, not bad" in repo("bisect", f"{counter}@1", f"{counter}@8", "--", "true", status=1).err
     assert_refused(repo("bisect", f"{counter}@8", f"{counter}@1", "--", "true", status=2), "not before")
     assert_refused(repo("bisect", f"{counter}@1", f"{counter}@8", status=2), "--")
+
+
+@pytest.fixture
+def turning(repo, container):
+    """Six snapshots, of which the fourth is the first with a file."""
+    counter = container(COUNTER)
+    counter.wait_for_tick(1)
+    for number in range(6):
+        if number == 3:
+            counter.exec("sh", "-c", "echo debug=yes >/conf")
+        repo.snap(counter)
+    return counter
+
+
+def trials():
+    return docker("ps", "--all", "--quiet", "--filter", "name=cprewind-bisect-").split()
+
+
+def test_bisect_asks_forks_which_are_gone_afterwards(repo, turning):
+    command = ["sh", "-c", 'docker exec "$CPREWIND_FORK" true || exit 200; docker exec "$CPREWIND_FORK" test ! -e /conf']
+    found = repo("bisect", f"{turning}@1", f"{turning}@6", "--fork", "--json", "--", *command).json
+    assert (found["first_bad"], found["last_good"]) == (f"{turning}@4", f"{turning}@3")
+    assert trials() == []
+    assert turning.state == "running"
+    odd = repo("bisect", f"{turning}@1", f"{turning}@6", "--fork", "--", "sh", "-c", "exit 200", status=1)
+    assert "ended for" in odd.err and trials() == []
+
+
+def test_a_fork_of_a_bisect_that_is_killed_goes_too(repo, turning):
+    asking = repo.start("bisect", f"{turning}@1", f"{turning}@6", "--fork", "--", "sleep", "5")
+    wait_until(trials, "it makes a container", 60)
+    asking.kill()
+    asking.wait()
+    wait_until(lambda: not trials(), "the container goes", 60)
 
 
 def test_the_graph_shows_the_branch_that_a_rewind_made(repo, container):
