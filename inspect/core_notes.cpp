@@ -12,7 +12,6 @@ namespace cprewind::inspect {
 namespace {
 
 using base::append_integer;
-using images::Architecture;
 using images::MappingKind;
 using images::Process;
 
