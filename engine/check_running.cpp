@@ -147,8 +147,9 @@ class Checker {
                                                 base::escape(live.executable()),
                                                 base::escape(wanted.executable)));
         }
-        // After an exec(2) its memory is that of another program.
-        if (same_program) sample_memory(wanted, live, memory.own_pages());
+        // After an exec(2), or when the pid has gone to another since, its memory is not that of the snapshot; then the
+        // arguments do not lie at the same random place of its stack.
+        if (same_program && same_words) sample_memory(wanted, live, memory.own_pages());
     }
 
     void layer(const fs::path& directory, const images::LayerTree& tree, int64_t started_ns) {

@@ -29,12 +29,18 @@ std::string runtime_root(const std::string& id) {
     return {};
 }
 
+// In the runtime's words; empty when it cannot tell.
+std::string status_by_runtime(const std::string& root, const std::string& id) {
+    if (root.empty() || !base::find_program("runc")) return {};
+    auto state = nlohmann::json::parse(base::run({"runc", "--root", root, "state", id}).out, nullptr, false);
+    return state.is_object() ? state.value("status", "") : "";
+}
+
 // True when the runtime says that it runs now.
 bool resume_by_runtime(const std::string& root, const std::string& id) {
     if (root.empty()) return false;
     base::run({"runc", "--root", root, "resume", id});  // fails when it is not paused
-    auto state = nlohmann::json::parse(base::run({"runc", "--root", root, "state", id}).out, nullptr, false);
-    return state.is_object() && state.value("status", "") == "running";
+    return status_by_runtime(root, id) == "running";
 }
 
 }  // namespace
@@ -42,6 +48,13 @@ bool resume_by_runtime(const std::string& root, const std::string& id) {
 void resume_container(const std::string& id) {
     try {
         DockerClient().unpause(id);
+        // A runc that was killed while it paused has frozen what Docker never held for paused.
+        std::string root = runtime_root(id);
+        if (status_by_runtime(root, id) == "paused" && !resume_by_runtime(root, id)) {
+            throw base::Error(base::ErrorKind::failed,
+                              "container " + id.substr(0, 12) + " is frozen, and runc cannot let it run on",
+                              "see runc --root " + root + " resume " + id);
+        }
     } catch (const base::Error& error) {
         std::string root = runtime_root(id);
         if (error.kind() == base::ErrorKind::not_found || !resume_by_runtime(root, id)) throw;
