@@ -18,7 +18,6 @@ namespace cprewind::store {
 namespace {
 
 using base::Error;
-using base::ErrorKind;
 
 class PagedSource : public images::ImageSource {
  public:
