@@ -20,7 +20,12 @@ namespace base = cprewind::base;
 
 namespace {
 
+// AddressSanitizer keeps red zones around each allocation and what was freed for a while.
+#ifdef __SANITIZE_ADDRESS__
+constexpr uint64_t k_memory_limit = 512u << 20;
+#else
 constexpr uint64_t k_memory_limit = 128u << 20;
+#endif
 
 // A line of /proc/self/status in bytes.
 uint64_t status_of(const std::string& name) {
