@@ -52,14 +52,19 @@ Exit status: 0 done, 1 failed, 2 usage; once gdb runs, its own.)";
 namespace {
 
 // Whatever ends us, the directory is to be removed first: a signal waits until the core is at a pause, or until gdb, to
-// which it is passed on, has ended. What a terminal sends reaches gdb by itself, and is gdb's to deal with.
+// which it is passed on, has ended. What a terminal sends reaches gdb by itself, and is gdb's to deal with. A gdb that
+// waits for a program of its own (`shell`) hears nothing, and is not waited for.
+constexpr unsigned k_gdb_patience = 3;  // seconds
 volatile sig_atomic_t g_debugger = 0;
 volatile sig_atomic_t g_ended_by = 0;
 
 void on_signal(int signal) {
     if (g_debugger == 0) g_ended_by = signal;
-    if (g_debugger > 0 && (signal == SIGTERM || signal == SIGHUP))
+    if (g_debugger > 0 && (signal == SIGTERM || signal == SIGHUP)) {
         ::kill(static_cast<pid_t>(g_debugger), signal);
+        ::alarm(k_gdb_patience);
+    }
+    if (g_debugger > 0 && signal == SIGALRM) ::kill(static_cast<pid_t>(g_debugger), SIGKILL);
 }
 
 void stop_if_ended() {
@@ -201,7 +206,7 @@ int run_gdb(Context& context, const std::vector<std::string>& arguments) {
     inspect::CoreFile core(subject.moment(), process, sources.files(), findings);
 
     base::TemporaryDirectory directory(fs::temp_directory_path(), "cprewind-gdb-");
-    for (int signal : {SIGINT, SIGQUIT, SIGTERM, SIGHUP}) ::signal(signal, on_signal);
+    for (int signal : {SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGALRM}) ::signal(signal, on_signal);
     Progress progress(true);
     base::Fd file = base::open_file(directory.path() / "core", O_RDWR | O_CREAT | O_EXCL);
     write_core(core, file.get(), "the core", progress, stop_if_ended);
