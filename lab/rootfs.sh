@@ -18,7 +18,7 @@ engine_packages=(
   binutils busybox-static ca-certificates checkpointctl containerd curl docker-cli docker.io gdb iproute2 iptables procps python3
   python3-pytest redis-tools ripgrep runc sqlite3 util-linux zstd
   # what binaries built on the host are linked against
-  libarchive13t64 libcurl4t64 libdw1t64 libelf1t64 libhyperscan5 liblz4-1 libprotobuf32t64 libsqlite3-0
+  libarchive13t64 libcurl4t64 libdw1t64 libelf1t64 libhyperscan5 libisal2 liblz4-1 libprotobuf32t64 libsqlite3-0
   libssl3t64 libzstd1
 )
 criu_packages=(criu python3-pycriu) # always forky's: make_root says why
