@@ -18,6 +18,7 @@ const char* const k_rm_help = R"(Examples:
 Usage: cprewind rm SNAPSHOT…
 
 All names are looked up before the first is removed: a wrong one removes nothing. Numbers are not used again.
+What other snapshots need of those that go is kept, so little or nothing may be freed until they go, too.
 
 Exit status: 0 done, 1 failed, 2 usage.)";
 

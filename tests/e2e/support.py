@@ -85,6 +85,10 @@ class Repository:
         ids = {s["name"]: s["id"] for s in self("log", "--json").json["snapshots"]}
         return self.path / "packs" / f"{ids[name]}.pack"
 
+    def disk_bytes(self):
+        """What the packs take on the disk; holes take nothing."""
+        return sum(pack.stat().st_blocks * 512 for pack in (self.path / "packs").iterdir())
+
     def assert_clean(self):
         """Nothing damaged, nothing half-written."""
         result = self("verify", "--json", status=None)

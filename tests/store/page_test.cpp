@@ -1,4 +1,6 @@
 // Pages shared between snapshots: what the next one costs, and that it is what was put in.
+#include <sys/stat.h>
+
 #include <catch2/catch_test_macros.hpp>
 #include <filesystem>
 #include <random>
@@ -192,6 +194,25 @@ TEST_CASE("removing a snapshot gives back what no other needs and harms none") {
     repository->remove(records[5].id);
     CHECK(fs::is_empty(scratch.repo() / "packs"));
     CHECK(faults_of(*repository).empty());
+}
+
+TEST_CASE("a snapshot whose every page lives on in the next gives nothing back") {
+    Scratch scratch;
+    auto repository = scratch.open();
+    std::string content = noise(k_mib, 5);
+    SnapshotRecord first = store_next(*repository, content, nullptr);
+    SnapshotRecord second = store_next(*repository, content, &first);
+    fs::path pack = Layout{scratch.repo()}.pack(first.id);
+    auto blocks = [](const fs::path& path) {
+        struct stat st {};
+        REQUIRE(::stat(path.c_str(), &st) == 0);
+        return st.st_blocks;
+    };
+    auto before = blocks(pack);
+    CHECK(repository->remove(first.id) == 0);
+    CHECK(blocks(Layout{scratch.repo()}.kept_pack(first.id)) == before);
+    CHECK((content_of(*repository, second) == content));
+    CHECK(repository->remove(second.id) > k_mib);  // now the first one's pack goes, too
 }
 
 TEST_CASE("several snapshots go at once, or none") {
