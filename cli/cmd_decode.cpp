@@ -11,6 +11,7 @@
 #include "cli/subject.h"
 #include "images/directory_source.h"
 #include "images/image_json.h"
+#include "images/payload_text.h"
 #include "images/pretty_json.h"
 
 namespace cprewind::cli {
@@ -20,10 +21,12 @@ const char* const k_decode_help = R"(Examples:
   cprewind decode --pretty web@3 files.img    an image of a stored snapshot, for people
   cprewind decode core-1.img | jq .entries[0].tc.comm
 
-Usage: cprewind decode [--pretty] [SNAPSHOT] IMAGE
+Usage: cprewind decode [--pretty] [--nopl] [SNAPSHOT] IMAGE
 
 --pretty indents, and shows addresses in hexadecimal, flags and states by name, devices and IP addresses as such:
 what crit shows, but with the states 3 and 6 named right. `cprewind encode` reads this, too.
+
+--nopl shows how many bytes follow an entry instead of the bytes, as `crit show --nopl`; no input for `encode`.
 
 Keys that crit does not have ("raw", "rest", …) are there only when an image holds something that its schema
 does not; with them `cprewind encode` makes the very same bytes again. Raw images (pages, tmpfs archives) have
@@ -33,7 +36,7 @@ Exit status: 0 done, 1 failed, 2 usage, 3 done, with findings (on standard error
 
 int run_decode(Context& context, const std::vector<std::string>& arguments) {
     po::options_description options;
-    options.add_options()("pretty", "");
+    options.add_options()("pretty", "")("nopl", "");
     Parsed parsed = parse_words(arguments, options, 1, 2, "IMAGE");
     std::unique_ptr<images::ImageFile> file;
     std::string name = parsed.words.back();
@@ -52,6 +55,7 @@ int run_decode(Context& context, const std::vector<std::string>& arguments) {
     }
     images::Findings findings;
     images::Json document = images::decode_image(*file, name, findings);
+    if (parsed.has("nopl")) images::shorten_payloads(document);
     if (parsed.has("pretty")) images::make_pretty(document);
     context.output.line(document.dump(parsed.has("pretty") ? 4 : -1));
     for (const images::Finding& finding : findings) {

@@ -10,6 +10,8 @@
 #include "cli/stacks_view.h"
 #include "cli/subject.h"
 #include "cli/views.h"
+#include "inspect/artifacts.h"
+#include "inspect/overview.h"
 
 namespace cprewind::cli {
 
@@ -46,7 +48,7 @@ Usage: cprewind inspect SNAPSHOT [VIEW] [options]
                 tell; equal ones together; where one ends early, why
   --sysroot DIR with --stacks: the container's root file system, for binaries that neither the snapshot nor the layers
                 of the container image on this host have
-  --findings    only what is odd, damaged or unknown in the images
+  --findings    only what is odd, damaged or unknown in any of the images
   --coverage    where every byte of every image went: understood (views show it), decoded (only `decode` does),
                 unread (other programs' formats), unknown fields and files of a newer CRIU, and what makes no sense
 
@@ -105,8 +107,12 @@ int run_inspect(Context& context, const std::vector<std::string>& arguments) {
     } else if (parsed.has("stacks")) {
         ViewRequest request{subject, wanted_pid(parsed, subject)};
         show_stacks(context, request, parsed.text("sysroot"), document, findings);
-    } else if (!parsed.has("findings"))
+    } else if (parsed.has("findings")) {
+        findings = inspect::make_overview(subject.moment()).findings;
+        images::add_new_findings(findings, inspect::list_artifacts(subject.moment()).findings);
+    } else {
         view.show(context, {subject, wanted_pid(parsed, subject)}, document, findings);
+    }
     if (context.json) {
         document["findings"] = findings_json(findings);
         context.output.json(document);

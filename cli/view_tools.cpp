@@ -67,7 +67,7 @@ std::string duration_text(uint64_t ns) {
 }
 
 void append(images::Findings& findings, const images::Findings& more) {
-    for (const images::Finding& finding : more) images::add_finding(findings, finding);
+    images::add_new_findings(findings, more);
 }
 
 }  // namespace cprewind::cli

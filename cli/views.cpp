@@ -89,7 +89,7 @@ const std::vector<View>& views() {
 void show_overview(Context& context, const ViewRequest& request, Json& document, images::Findings& findings) {
     const Subject& subject = request.subject;
     inspect::Overview view = inspect::make_overview(subject.moment());
-    // make_overview repeats the checkpoint's own findings.
+    // The checkpoint's own are among them.
     findings = view.findings;
     if (!context.json) return print_overview(context.output, subject, view);
     document["snapshot"] = subject.record ? record_json(*subject.record) : Json();

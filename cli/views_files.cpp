@@ -67,6 +67,11 @@ Json fd_json(const inspect::FdRow& row) {
                                  {"interval_ns", timer->interval_ns},
                                  {"expired", timer->ticks}}
                           : Json();
+    const auto& terminal = row.details.terminal;
+    item["terminal"] =
+        terminal && terminal->session != 0
+            ? Json{{"session", terminal->session}, {"foreground_group", terminal->foreground_group}}
+            : Json();
     item["pidfd_pid"] = or_null(row.details.pid);
     item["owner_pid"] = row.details.owner_pid != 0 ? Json(row.details.owner_pid) : Json();
     item["owner_signal"] =

@@ -101,7 +101,11 @@ Json ipc_json(const images::Ipc& ipc) {
         queues.push_back(std::move(item));
     }
     for (const auto& [name, value] : ipc.limits) limits[name] = value;
-    return {{"shared_memory", segments}, {"semaphores", sets}, {"queues", queues}, {"limits", limits}};
+    return {{"dumped", ipc.found},
+            {"shared_memory", segments},
+            {"semaphores", sets},
+            {"queues", queues},
+            {"limits", limits}};
 }
 
 void print_ipc(Output& output, const images::Ipc& ipc) {
@@ -128,7 +132,8 @@ void print_ipc(Output& output, const images::Ipc& ipc) {
         add("messages", queue.owner, some_of(texts, 8, ", "));
     }
     if (table.empty()) {
-        output.line("no System V IPC objects");
+        output.line(ipc.found ? "no System V IPC objects"
+                              : "not dumped: the processes had no IPC namespace of their own");
     } else {
         output.table(table);
     }
@@ -184,7 +189,8 @@ Json net_json(const inspect::NetView& view) {
         put_bytes(item, "key", details.external_key.value_or(""));
         external.push_back(std::move(item));
     }
-    return {{"interfaces", devices},
+    return {{"dumped", !view.network.devices.empty()},
+            {"interfaces", devices},
             {"addresses", addresses},
             {"routes", routes},
             {"firewalls", firewalls},
@@ -193,8 +199,10 @@ Json net_json(const inspect::NetView& view) {
 
 void print_net(Output& output, const inspect::NetView& view) {
     for (const images::NamespaceDetails& details : view.external)
-        output.line(
-            fmt::format("network namespace {} is external: {}", details.id, escape(*details.external_key)));
+        output.line(fmt::format("network namespace {} is external, and not in the dump: {}", details.id,
+                                escape(*details.external_key)));
+    if (!view.network.found)
+        output.line("not dumped: it was the host's network, or one that is made anew for each restore");
     for (const images::NetDevice& device : view.network.devices) {
         output.line(fmt::format("{}: {} ({}) {} mtu {} {}", device.index, escape(device.name), device.kind,
                                 device.address, device.mtu,

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -44,6 +45,24 @@ std::optional<std::string> follow(const std::string& directory, std::string_view
     return base::join(parts, "/");
 }
 
+// What a file that is no archive has instead.
+std::string beginning_of(const ImageFile& file) {
+    std::array<char, 512> bytes{};
+    size_t got = file.read_at(0, std::as_writable_bytes(std::span(bytes)));
+    if (got == 0) return "it is empty";
+    if (std::all_of(bytes.begin(), bytes.begin() + static_cast<ptrdiff_t>(got),
+                    [](char c) { return c == 0; }))
+        return "it begins with zeros, as an archive without members does";
+    return fmt::format("it begins with \"{}\"",
+                       base::escape(std::string_view(bytes.data(), std::min<size_t>(got, 8))));
+}
+
+// To the end of the compressed stream, which is behind the archive's: there are the checksums.
+void read_on(const DecodedFile& file) {
+    std::byte beyond;
+    file.read_at(INT64_MAX, std::span(&beyond, 1));
+}
+
 }  // namespace
 
 ArchiveSource::ArchiveSource(std::shared_ptr<const ImageFile> file, std::string name, std::string description,
@@ -64,18 +83,18 @@ ArchiveSource::ArchiveSource(std::shared_ptr<const ImageFile> file, std::string 
         data_ = decoded = std::make_shared<DecodedFile>(std::move(file), compression_, limits_.window_log);
     }
     if (!is_tar(*data_)) {
-        std::string why = decoded ? decoded->damage() : std::string();
-        throw Error(ErrorKind::unsupported,
-                    fmt::format("{} is no tar archive{}{}", description_, why.empty() ? "" : ": ", why),
+        std::string why = decoded && !decoded->damage().empty() ? decoded->damage() : beginning_of(*data_);
+        throw Error(ErrorKind::unsupported, fmt::format("{} is no tar archive: {}", description_, why),
                     "name an archive, or the directory in which CRIU's .img files lie");
     }
-    read_index(visitor);
+    bool to_the_end = read_index(visitor);
+    if (decoded && to_the_end) read_on(*decoded);
     if (decoded && !decoded->damage().empty()) {
         add_finding(findings_, {FindingKind::damaged, name_, {}, decoded->damage()});
     }
 }
 
-void ArchiveSource::read_index(const Visitor& visitor) {
+bool ArchiveSource::read_index(const Visitor& visitor) {
     TarReader reader(data_, name_, findings_);
     uint64_t names = 0;
     size_t duplicates = 0;
@@ -84,7 +103,7 @@ void ArchiveSource::read_index(const Visitor& visitor) {
             add_finding(findings_, {FindingKind::damaged, name_, member->data_offset,
                                     fmt::format("more than {} members; those from \"{}\" on are not read",
                                                 members_.size(), base::escape(member->path))});
-            break;
+            return false;
         }
         bool is_parent = member->path == "parent" || member->path.ends_with("/parent");
         if (member->type == FileType::symlink && is_parent && parent_links_.size() < k_parents_limit) {
@@ -120,6 +139,7 @@ void ArchiveSource::read_index(const Visitor& visitor) {
         }
         place->second = std::move(entry);
     }
+    return true;
 }
 
 void ArchiveSource::keep(Member& member) {

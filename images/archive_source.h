@@ -63,7 +63,8 @@ class ArchiveSource : public ImageSource {
         int64_t mtime_ns = 0;
         std::shared_ptr<const std::string> content;  // kept from the first pass
     };
-    void read_index(const Visitor& visitor);
+    // False when it gave up before the end.
+    bool read_index(const Visitor& visitor);
     void keep(Member& member);
     std::unique_ptr<ImageFile> content_of(const Member& member) const;
     std::string resolve(std::string_view name) const;

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "images/files.h"
+#include "images/image_check.h"
 #include "images/image_reader.h"
 #include "images/processes.h"
 #include "images/proto/process.pb.h"
@@ -59,6 +60,7 @@ std::optional<DumpStatistics> load_statistics(const ImageSource& source, Finding
     out.pages_written = dump.pages_written();
     out.pages_lazy = dump.pages_lazy();
     out.shared_pages_scanned = dump.shpages_scanned();
+    out.shared_pages_skipped_parent = dump.shpages_skipped_parent();
     out.shared_pages_written = dump.shpages_written();
     return out;
 }
@@ -138,19 +140,36 @@ void load_mounts(const ImageSource& source, std::string_view image, uint64_t ns,
 
 // Images of things that no process in pstree.img explains: an image was cut, or a process was hidden.
 void check_strays(const std::vector<std::string>& names, Checkpoint& checkpoint) {
-    std::set<uint64_t> tids;
+    std::set<uint64_t> tids, pids, tables;
     for (const Process& process : checkpoint.processes) {
+        pids.insert(process.pid.value);
+        if (process.ids) tables.insert(process.ids->files);
         for (const Thread& thread : process.threads) tids.insert(thread.tid.value);
+    }
+    std::set<uint64_t> cores;
+    auto report = [&](const std::string& name, const char* message) {
+        add_finding(checkpoint.findings, {FindingKind::damaged, name, {}, message});
+    };
+    for (const std::string& name : names) {
+        auto found = find_image_kind(name);
+        if (!found || std::string_view(found->kind->name) != "CORE") continue;
+        cores.insert(found->number);
+        if (!tids.contains(found->number)) report(name, "a thread that pstree.img does not have");
     }
     for (const std::string& name : names) {
         auto found = find_image_kind(name);
-        if (!found || std::string_view(found->kind->name) != "CORE" || tids.contains(found->number)) continue;
-        add_finding(checkpoint.findings,
-                    {FindingKind::damaged, name, {}, "a thread that pstree.img does not have"});
+        if (!found) continue;
+        std::string_view kind = found->kind->name;
+        bool of_process = kind == "MM" || kind == "IDS" || kind == "FS" || kind == "PAGEMAP";
+        // Of one that left a core, too, that has been said.
+        if (of_process && !pids.contains(found->number) && !cores.contains(found->number))
+            report(name, "of a process that pstree.img does not have");
+        if (kind == "FDINFO" && !tables.contains(found->number))
+            report(name, "a table of descriptors that no process has");
     }
 }
 
-// Every file of the checkpoint is looked at, also those of which no more than the head is understood.
+// Every file of the checkpoint is looked at, also those that are no part of the model.
 void check_files(const ImageSource& source, const std::vector<std::string>& names, Findings& findings) {
     for (const std::string& name : names) {
         if (name == "cipher.img") {
@@ -159,9 +178,12 @@ void check_files(const ImageSource& source, const std::vector<std::string>& name
                                    {},
                                    "the images are encrypted; this version of cprewind cannot read them"});
         } else if (auto found = find_image_kind(name)) {
-            // Pagemaps are opened when memory is looked at.
-            bool later = found->kind->payload == Payload::pagemap;
-            if (later || !is_in_model(*found->kind)) check_head(source, name, *found->kind, findings);
+            if (found->kind->payload == Payload::pagemap) {
+                // The rest is read when memory is looked at.
+                check_head(source, name, *found->kind, findings);
+            } else if (!is_in_model(*found->kind)) {
+                check_image(source, name, *found->kind, findings);
+            }
         } else if (name.ends_with(".img") && name.find('/') == std::string::npos) {
             add_finding(findings, {FindingKind::unknown, name, {}, "no image of CRIU has this name"});
         }

@@ -17,7 +17,7 @@ namespace cprewind::images {
 // loaded all the same; the tree of a hostile pstree.img is made a tree. Throws only what the source throws.
 Checkpoint load_checkpoint(const ImageSource& source);
 
-// Whether load_checkpoint and the views of memory read images of this kind; of others only the head is looked at.
+// Whether load_checkpoint and the views of memory are made of images of this kind; others are only checked.
 bool is_in_model(const ImageKind& kind);
 
 // Whether `source` looks like a checkpoint at all: it has an inventory.img or a pstree.img.

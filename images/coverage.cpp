@@ -13,6 +13,7 @@
 #include "images/checkpoint.h"
 #include "images/image_kinds.h"
 #include "images/image_reader.h"
+#include "images/page_counts.h"
 #include "images/proto/content.pb.h"
 #include "images/proto/memory.pb.h"
 #include "images/proto/namespaces.pb.h"
@@ -184,28 +185,6 @@ class Walk {
     bool framed_ = true;
 };
 
-// How many pages each pages file holds, as the pagemaps have it.
-std::map<uint64_t, uint64_t> count_pages(const ImageSource& source, const std::vector<std::string>& names) {
-    std::map<uint64_t, uint64_t> pages;
-    Findings ignored;  // reported where memory is read
-    for (const std::string& name : names) {
-        auto found = find_image_kind(name);
-        if (!found || found->kind->payload != Payload::pagemap) continue;
-        auto reader = ImageReader::open(source, name, *found->kind, ignored);
-        criu::pagemap_head head;
-        if (!reader || !reader->next(head)) continue;
-        uint64_t& count = pages[head.pages_id()];
-        criu::pagemap_entry entry;
-        while (reader->next(entry)) {
-            constexpr uint32_t k_present = 4;  // PE_PRESENT of criu/include/pagemap.h
-            bool present = !entry.in_parent() && (!entry.has_flags() || (entry.flags() & k_present) != 0);
-            uint64_t run = entry.has_nr_pages() ? entry.nr_pages() : entry.compat_nr_pages();
-            if (present) count = run > UINT64_MAX - count ? UINT64_MAX : count + run;
-        }
-    }
-    return pages;
-}
-
 // The size of a page is not recorded: one of three, the one that fits.
 uint64_t claimed_bytes(uint64_t size, uint64_t pages) {
     for (uint64_t page : {4096u, 16384u, 65536u}) {
@@ -269,7 +248,7 @@ uint64_t FileCoverage::sum() const {
 Coverage cover(const ImageSource& source) {
     Coverage out;
     std::vector<std::string> names = source.list();
-    std::map<uint64_t, uint64_t> pages = count_pages(source, names);
+    std::map<uint64_t, uint64_t> pages = count_pages(source).present;
     for (const std::string& name : names) {
         out.files.push_back(cover_file(source, name, pages));
         out.total += out.files.back();

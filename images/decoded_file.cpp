@@ -1,7 +1,7 @@
 #include "images/decoded_file.h"
 
 #include <fmt/format.h>
-#include <zlib.h>
+#include <isa-l/igzip_lib.h>
 #include <zstd.h>
 
 #include <algorithm>
@@ -66,37 +66,52 @@ class ZstdDecoder : public Decoder {
 
 class GzipDecoder : public Decoder {
  public:
-    // 15 + 16: the largest window there is, and a gzip head.
     // `between`: it does not start at the beginning of the file, but between two members.
-    explicit GzipDecoder(bool between) : between_(between) {
-        CPREWIND_CHECK(inflateInit2(&stream_, 15 + 16) == Z_OK);
-    }
-    ~GzipDecoder() override { inflateEnd(&stream_); }
+    explicit GzipDecoder(bool between) : between_(between) { isal_inflate_init(&state_); }
     size_t step(std::span<const std::byte>& input, std::span<std::byte> out) override {
         // Members follow each other (pigz, bgzip), and zeros may pad the last.
         if (at_boundary) {
             while (between_ && !input.empty() && input.front() == std::byte{0}) input = input.subspan(1);
             if (input.empty()) return 0;
+            isal_inflate_reset(&state_);
+            state_.crc_flag = ISAL_GZIP;  // head and checksum are its to read
             at_boundary = false;
         }
-        auto* bytes = reinterpret_cast<const Bytef*>(input.data());
-        stream_.next_in = const_cast<Bytef*>(bytes);
-        stream_.avail_in = static_cast<uInt>(input.size());
-        stream_.next_out = reinterpret_cast<Bytef*>(out.data());
-        stream_.avail_out = static_cast<uInt>(out.size());
-        int result = inflate(&stream_, Z_NO_FLUSH);
-        input = input.subspan(input.size() - stream_.avail_in);
-        if (result == Z_STREAM_END) {
+        auto* bytes = reinterpret_cast<const uint8_t*>(input.data());
+        state_.next_in = const_cast<uint8_t*>(bytes);
+        state_.avail_in = static_cast<uint32_t>(input.size());
+        state_.next_out = reinterpret_cast<uint8_t*>(out.data());
+        state_.avail_out = static_cast<uint32_t>(out.size());
+        int result = isal_inflate(&state_);
+        input = input.subspan(input.size() - state_.avail_in);
+        if (result < 0) {
+            fault = message_of(result);
+        } else if (state_.block_state == ISAL_BLOCK_FINISH) {
             at_boundary = between_ = true;
-            inflateReset(&stream_);
-        } else if (result != Z_OK && result != Z_BUF_ERROR) {
-            fault = stream_.msg != nullptr ? stream_.msg : "invalid data";
         }
-        return out.size() - stream_.avail_out;
+        return out.size() - state_.avail_out;
     }
 
  private:
-    z_stream stream_{};
+    static const char* message_of(int result) {
+        switch (result) {
+            case ISAL_INVALID_BLOCK:
+                return "no such kind of block";
+            case ISAL_INVALID_SYMBOL:
+                return "no such code";
+            case ISAL_INVALID_LOOKBACK:
+                return "a repetition of what was not there";
+            case ISAL_INVALID_WRAPPER:
+                return "no head of gzip";
+            case ISAL_UNSUPPORTED_METHOD:
+                return "no such method";
+            case ISAL_INCORRECT_CHECKSUM:
+                return "wrong checksum";
+        }
+        return "invalid data";
+    }
+
+    inflate_state state_;
     bool between_;
 };
 

@@ -4,7 +4,8 @@
 // before it starts again at the beginning of the frame (zstd) or member (gzip), which mostly is the only one;
 // so whoever reads in order pays once, and whoever cannot says with expect() what will be needed. Memory is
 // one window of the compression (gzip 32 KiB, zstd at most 64 MiB) and 16 MiB of expected parts, whatever the
-// file claims. The two libraries are used directly: libarchive's filters would take a zstd window of 128 MiB,
+// file claims. libzstd and ISA-L (several times faster than zlib,
+// whose part is mostly its CRC) are used directly: libarchive's filters would take a zstd window of 128 MiB,
 // and cannot say where damage begins.
 #pragma once
 

@@ -132,6 +132,8 @@ FileDetails read_file_details(const criu::file_entry& entry) {
     }
     if (entry.has_isk()) out.socket = read_inet(entry.isk());
     if (entry.has_usk()) out.socket = read_unix(entry.usk());
+    constexpr uint32_t k_external = 1;  // USK_EXTERN of criu/sk-unix.c
+    out.is_external = (entry.usk().uflags() & k_external) != 0;
     if (entry.has_nlsk()) out.socket = read_netlink(entry.nlsk());
     if (entry.has_psk()) out.socket = read_packet(entry.psk());
     if (entry.has_tty()) out.tty_id = entry.tty().tty_info_id();

@@ -51,6 +51,7 @@ struct SocketDetails {
     std::vector<uint32_t> groups;
 };
 
+// Whose controlling terminal it is; both 0: nobody's.
 struct Terminal {
     uint32_t session = 0;
     uint32_t foreground_group = 0;
@@ -67,8 +68,10 @@ struct FileDetails {
     std::optional<TimerFd> timer;
     std::optional<SocketDetails> socket;
     std::optional<uint32_t> tty_id;   // in tty-info.img, tty-data.img
+    std::optional<Terminal> terminal;
     std::optional<int32_t> pid;       // pidfd: its process, negative when that is gone
     std::optional<uint32_t> path_id;  // fifo, terminal: the regular file that has its path
+    bool is_external = false;         // a Unix socket of no process in the dump
 };
 
 FileDetails read_file_details(const criu::file_entry& entry);

@@ -183,6 +183,7 @@ void fill_tty(const criu::tty_file_entry& entry, const Companions& companions, F
     file.flags = entry.flags();
     file.object = entry.tty_info_id();
     auto info = companions.ttys.find(entry.tty_info_id());
+    if (info != companions.ttys.end()) file.details.terminal = {info->second.sid(), info->second.pgrp()};
     if (info == companions.ttys.end()) {
         file.description = fmt::format("terminal {}", entry.tty_info_id());
     } else if (info->second.has_pty()) {

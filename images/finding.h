@@ -33,4 +33,7 @@ using Findings = std::vector<Finding>;
 // not listed.
 void add_finding(Findings& findings, Finding finding);
 
+// Appends those of `more` that are not there yet: an image may be read for the model and again for a view.
+void add_new_findings(Findings& findings, const Findings& more);
+
 }  // namespace cprewind::images

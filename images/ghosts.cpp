@@ -1,6 +1,7 @@
 #include "images/ghosts.h"
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <map>
@@ -49,11 +50,39 @@ void read_content(const ImageFile& file, const criu::ghost_file_entry& entry, Im
     }
 }
 
+// What the open files that had these contents were long when they were dumped, by id; of those of which it was noted.
+std::map<uint32_t, uint64_t> read_sizes(const ImageSource& source) {
+    std::map<uint32_t, uint64_t> out;
+    Findings ignored;  // reported where the model is made
+    if (!source.open("files.img")) return out;
+    auto reader = ImageReader::open(source, "files.img", image_kind("FILES"), ignored);
+    criu::file_entry entry;
+    while (reader && reader->next(entry)) {
+        if (entry.reg().has_size()) out[entry.id()] = entry.reg().size();
+    }
+    return out;
+}
+
+// A content that is all the rest of its image may have been cut anywhere.
+void check_size(const Ghost& ghost, const std::map<uint32_t, uint64_t>& sizes, Findings& findings) {
+    for (uint32_t id : ghost.files) {
+        auto size = sizes.find(id);
+        if (!S_ISREG(ghost.mode) || size == sizes.end() || ghost.size >= size->second) continue;
+        add_finding(findings, {FindingKind::truncated,
+                               ghost.image,
+                               {},
+                               fmt::format("it holds {} bytes of a file of {}", ghost.size, size->second)});
+        return;
+    }
+}
+
 }  // namespace
 
 std::vector<Ghost> load_ghosts(const ImageSource& source, Findings& findings) {
     std::vector<Ghost> ghosts;
     auto remaps = read_remaps(source, findings);
+    std::map<uint32_t, uint64_t> sizes;
+    if (!remaps.empty()) sizes = read_sizes(source);
     for (const std::string& name : source.list()) {
         auto found = find_image_kind(name);
         if (!found || std::string_view(found->kind->name) != "GHOST_FILE") continue;
@@ -71,7 +100,16 @@ std::vector<Ghost> load_ghosts(const ImageSource& source, Findings& findings) {
         auto files = remaps.find(found->number);
         if (files != remaps.end()) ghost.files = files->second;
         read_content(*file, entry, *reader, ghost);
+        check_size(ghost, sizes, findings);
+        remaps.erase(found->number);
         ghosts.push_back(std::move(ghost));
+    }
+    for (const auto& [number, ids] : remaps) {
+        add_finding(findings,
+                    {FindingKind::absent,
+                     image_file_name(image_kind("GHOST_FILE"), number),
+                     {},
+                     fmt::format("this image is not there, but file {} has its content in it", ids.front())});
     }
     std::sort(ghosts.begin(), ghosts.end(), [](const Ghost& a, const Ghost& b) { return a.id < b.id; });
     return ghosts;

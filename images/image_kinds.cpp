@@ -164,7 +164,9 @@ constexpr ImageKind k_kinds[] = {
     {"AMDGPU_PAGES", 0, "amdgpu-pages-%u-%x.img", ImageHead::raw, nullptr, Payload::none,
      "the amdgpu plugin"},
     {"AMDGPU_DRM_PAGES", 0, "amdgpu-drm-pages-%u-%x.img", ImageHead::raw, nullptr, Payload::none,
-     "the amdgpu plugin"},
+     "the amdgpu plugin, up to 4.2"},
+    {"AMDGPU_DRM_PAGES_OF", 0, "amdgpu-drm-pages-%u-%u-%x.img", ImageHead::raw, nullptr, Payload::none,
+     "the amdgpu plugin, after 4.2"},
     {"AMDGPU_DMABUF", 0, "amdgpu-dmabuf_%u.img", ImageHead::raw, nullptr, Payload::none, "the amdgpu plugin"},
 };
 

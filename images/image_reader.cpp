@@ -193,6 +193,13 @@ std::optional<std::span<const std::byte>> ImageReader::extra(uint64_t size) {
     return bytes;
 }
 
+std::optional<uint32_t> ImageReader::extra_number() {
+    auto bytes = extra(sizeof(uint32_t));
+    if (!bytes) return std::nullopt;
+    uint32_t number = *base::Cursor(*bytes).integer<uint32_t>();
+    return big_endian_ ? base::swap_bytes(number) : number;
+}
+
 bool ImageReader::skip(uint64_t size) {
     if (size <= size_ - offset_) {
         offset_ += size;

@@ -49,6 +49,9 @@ class ImageReader {
     // ends.
     std::optional<std::span<const std::byte>> extra(uint64_t size);
 
+    // A number behind the last entry, in the byte order of the machine that was dumped; as extra().
+    std::optional<uint32_t> extra_number();
+
     // Like extra(), but the bytes are not looked at and take no memory.
     bool skip(uint64_t size);
 
@@ -59,6 +62,7 @@ class ImageReader {
     uint64_t entry_offset() const { return entry_offset_; }
     // Behind all that was read so far.
     uint64_t offset() const { return offset_; }
+    uint64_t left() const { return size_ - offset_; }
     const std::string& name() const { return name_; }
     // Dumped on a big-endian machine (s390x): the head tells. Messages are the same on all machines; what they
     // copied from the kernel's memory, addresses of sockets, is not.

@@ -43,7 +43,7 @@ void read_semaphores(ImageReader& reader, uint64_t ipc_ns, Ipc& out) {
         for (uint32_t i = 0; i < entry.nsems(); ++i) {
             auto value = cursor.integer<uint16_t>();
             if (!value) break;
-            set.values.push_back(*value);
+            set.values.push_back(reader.is_big_endian() ? base::swap_bytes(*value) : *value);
         }
         out.semaphores.push_back(std::move(set));
     }
@@ -55,9 +55,9 @@ void read_queues(ImageReader& reader, uint64_t ipc_ns, Ipc& out) {
     while (reader.next(entry)) {
         IpcQueue queue{owner_of(entry.desc(), ipc_ns), entry.qbytes(), {}};
         for (uint32_t i = 0; i < entry.qnum(); ++i) {
-            auto head = reader.extra(sizeof(uint32_t));
-            if (!head) break;
-            auto raw = reader.extra(*base::Cursor(*head).integer<uint32_t>());
+            auto size = reader.extra_number();
+            if (!size) break;
+            auto raw = reader.extra(*size);
             criu::ipc_msg message;
             if (!raw || !message.ParsePartialFromArray(raw->data(), static_cast<int>(raw->size()))) break;
             auto text = reader.extra(padded(message.msize(), 8));

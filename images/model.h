@@ -49,6 +49,7 @@ struct DumpStatistics {
     uint64_t pages_written = 0;
     uint64_t pages_lazy = 0;
     uint64_t shared_pages_scanned = 0;
+    uint64_t shared_pages_skipped_parent = 0;
     uint64_t shared_pages_written = 0;
 };
 

@@ -15,6 +15,7 @@
 #include "images/proto/files.pb.h"
 #include "images/proto/memory.pb.h"
 #include "images/proto/process.pb.h"
+#include "images/queues.h"
 #include "images/registers.h"
 
 namespace cprewind::images {
@@ -468,7 +469,7 @@ std::vector<FileDescriptor> load_fds(const ImageSource& source, uint32_t files_i
     std::vector<FileDescriptor> fds;
     const ImageKind& kind = image_kind("FDINFO");
     std::string image = image_file_name(kind, files_id);
-    // CRIU makes no image for a table that has no descriptor in it; check_absent_tables() has the last word.
+    // CRIU makes no image for a table that has no descriptor in it; check_files_have_owners() has the last word.
     if (source.open(image) == nullptr) return fds;
     auto reader = ImageReader::open(source, image, kind, findings);
     if (!reader) return fds;
@@ -489,10 +490,34 @@ std::vector<FileDescriptor> load_fds(const ImageSource& source, uint32_t files_i
     return fds;
 }
 
-// A table without descriptors and one whose image was lost look the same, but for the open files that nobody has then.
-void check_absent_tables(const ImageSource& source, const std::map<uint32_t, File>& files,
-                         const std::vector<Process>& processes, std::set<uint32_t> used, Findings& findings) {
-    std::set<std::string> absent;
+// Adds what has a file other than a process: a fifo or a terminal its path, a file without a name the link that CRIU made
+// for it, a packet the descriptors in it; and sockets outside of the dump, which only stand for themselves.
+void add_files_of_files(const ImageSource& source, const std::map<uint32_t, File>& files,
+                        std::set<uint32_t>& used) {
+    for (const auto& [id, file] : files) {
+        if (file.details.path_id) used.insert(*file.details.path_id);
+        if (file.details.is_external) used.insert(id);
+    }
+    Findings ignored;  // the same images, reported by those who read them for what they say
+    if (source.open("remap-fpath.img")) {
+        auto reader = ImageReader::open(source, "remap-fpath.img", image_kind("REMAP_FPATH"), ignored);
+        criu::remap_file_path_entry remap;
+        while (reader && reader->next(remap)) {
+            if (remap.remap_type() == criu::LINKED) used.insert(remap.remap_id());
+        }
+    }
+    for (const Queue& queue : load_queues(source, ignored))
+        used.insert(queue.descriptors.begin(), queue.descriptors.end());
+}
+
+// A table of descriptors does not say how many there are, and CRIU makes no image for one that is empty. So what was
+// cut off or lost shows only in open files that nobody has.
+void check_files_have_owners(const ImageSource& source, const std::map<uint32_t, File>& files,
+                             const std::vector<Process>& processes, std::set<uint32_t> used,
+                             Findings& findings) {
+    if (processes.empty()) return;
+    if (!source.open("files.img")) return;  // before CRIU 3.4 files have images by their kind
+    std::set<std::string> absent, present;
     for (const Process& process : processes) {
         for (const FileDescriptor& fd : process.fds) used.insert(fd.file_id);
         for (const Mapping& mapping : process.mappings) {
@@ -500,26 +525,29 @@ void check_absent_tables(const ImageSource& source, const std::map<uint32_t, Fil
         }
         if (process.state == ProcessState::zombie || !process.ids) continue;
         std::string image = image_file_name(image_kind("FDINFO"), process.ids->files);
-        if (source.open(image) == nullptr) absent.insert(image);
+        (source.open(image) ? present : absent).insert(image);
     }
-    if (absent.empty()) return;
-    // A fifo has a second file, which is its path.
-    std::set<std::string_view> fifos;
-    for (const auto& [id, file] : files) {
-        if (file.kind == FileKind::fifo) fifos.insert(file.path);
-    }
-    auto orphans = std::count_if(files.begin(), files.end(), [&](const auto& file) {
-        return !used.contains(file.first) && !fifos.contains(file.second.path);
-    });
-    if (orphans == 0) return;
+    auto has_none = [&](const auto& file) { return !used.contains(file.first); };
+    if (std::none_of(files.begin(), files.end(), has_none)) return;
+    add_files_of_files(source, files, used);
+    auto orphan = std::find_if(files.begin(), files.end(), has_none);
+    if (orphan == files.end()) return;
+    auto count = std::count_if(orphan, files.end(), has_none);
+    std::string which = count == 1 ? fmt::format("file {} belongs", orphan->first)
+                                   : fmt::format("file {} and {} more belong", orphan->first, count - 1);
     for (const std::string& image : absent) {
-        add_finding(
-            findings,
-            {FindingKind::absent,
-             image,
-             {},
-             fmt::format("this image is not there, and {} open files belong to no descriptor", orphans)});
+        add_finding(findings, {FindingKind::absent,
+                               image,
+                               {},
+                               fmt::format("this image is not there, and {} to nobody that is", which)});
     }
+    if (!absent.empty()) return;
+    add_finding(
+        findings,
+        {FindingKind::truncated,
+         present.size() == 1 ? *present.begin() : "fdinfo-*.img",
+         {},
+         fmt::format("{} to no process, by a descriptor or otherwise: something was cut off", which)});
 }
 
 }  // namespace
@@ -559,7 +587,7 @@ std::vector<Process> load_processes(const ImageSource& source, const std::map<ui
         fds_left -= table->second.size();
         process.fds = table->second;
     }
-    check_absent_tables(source, files, processes, std::move(used), findings);
+    check_files_have_owners(source, files, processes, std::move(used), findings);
     return processes;
 }
 

@@ -2,7 +2,12 @@
 
 #include <set>
 
+#include "images/ghosts.h"
+#include "images/page_counts.h"
 #include "images/pages.h"
+#include "images/queues.h"
+#include "images/system.h"
+#include "inspect/surroundings.h"
 
 namespace cprewind::inspect {
 
@@ -51,6 +56,18 @@ void count_memory(Moment moment, Overview& out) {
     }
 }
 
+// What only the views read, they report; here they are asked for nothing else.
+void ask_views(Moment moment, images::Findings& findings) {
+    images::Findings more;
+    images::load_ghosts(moment.source, more);
+    images::load_queues(moment.source, more);
+    images::load_seccomp(moment.source, more);
+    images::load_restore_statistics(moment.source, more);
+    images::add_new_findings(findings, more);
+    images::add_new_findings(findings, list_ipc(moment).findings);
+    images::add_new_findings(findings, list_net(moment).findings);
+}
+
 }  // namespace
 
 Overview make_overview(Moment moment) {
@@ -71,6 +88,8 @@ Overview make_overview(Moment moment) {
     out.findings = checkpoint.findings;
     count_files(checkpoint, out);
     count_memory(moment, out);
+    images::check_page_counts(moment.source, checkpoint.statistics, out.findings);
+    ask_views(moment, out.findings);
     return out;
 }
 

@@ -28,7 +28,7 @@ struct Overview {
     uint64_t established_sockets = 0;
     uint64_t mounts = 0;
     std::optional<images::DumpStatistics> statistics;
-    images::Findings findings;  // of the checkpoint and of reading its pagemaps
+    images::Findings findings;  // all that is odd in any image, short of the content of memory
 };
 
 Overview make_overview(Moment moment);

@@ -1,15 +1,20 @@
 #include "inspect/surroundings.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <map>
+#include <set>
 #include <tuple>
+
+#include "images/image_kinds.h"
 
 namespace cprewind::inspect {
 
 namespace {
 
-void say_absent(images::Findings& findings, const char* image, const char* message) {
-    images::add_finding(findings, {images::FindingKind::absent, image, {}, message});
+void say_absent(images::Findings& findings, std::string image, std::string message) {
+    images::add_finding(findings, {images::FindingKind::absent, std::move(image), {}, std::move(message)});
 }
 
 using Id = std::optional<uint32_t> images::ObjectIds::*;
@@ -85,10 +90,6 @@ CgroupView list_cgroups(Moment moment) {
 
 LockView list_locks(Moment moment) {
     LockView view;
-    if (!moment.source.open("filelocks.img")) {
-        say_absent(view.findings, "filelocks.img", "no file locks were dumped");
-        return view;
-    }
     for (images::FileLock& lock : images::load_locks(moment.source, view.findings)) {
         LockRow row;
         row.lock = std::move(lock);
@@ -112,9 +113,17 @@ LockView list_locks(Moment moment) {
 IpcView list_ipc(Moment moment) {
     IpcView view;
     view.ipc = images::load_ipc(moment.source, view.findings);
-    if (!view.ipc.found)
-        say_absent(view.findings, "ipcns-*.img",
-                   "no IPC was dumped: the processes have no IPC namespace of their own");
+    // Of each namespace that was dumped CRIU writes the limits; objects only where there are any.
+    const images::ImageKind& limits = images::image_kind("IPC_VAR");
+    std::set<std::string> absent;
+    for (const char* kind : {"IPCNS_SHM", "IPCNS_SEM", "IPCNS_MSG"}) {
+        for (uint64_t number : images::numbers_of(moment.source, kind)) {
+            std::string image = images::image_file_name(limits, number);
+            if (!moment.source.open(image)) absent.insert(std::move(image));
+        }
+    }
+    for (const std::string& image : absent)
+        say_absent(view.findings, image, "it is not there, though objects of its IPC namespace are");
     return view;
 }
 
@@ -123,13 +132,16 @@ NetView list_net(Moment moment) {
     view.network = images::load_network(moment.source, view.findings);
     images::Findings ignored;  // the same images, reported above or by `namespaces`
     for (images::NamespaceDetails& details : images::load_namespaces(moment.source, ignored)) {
-        if (details.kind == "net" && details.external_key) view.external.push_back(std::move(details));
-    }
-    bool told =
-        !view.network.devices.empty() || !view.network.addresses.empty() || !view.network.routes.empty();
-    if (!told) {
-        say_absent(view.findings, "netdev-*.img",
-                   "interfaces, addresses and routes were not dumped: of a container Docker makes them anew");
+        if (details.kind != "net") continue;
+        std::string interfaces = images::image_file_name(images::image_kind("NETDEV"), details.id);
+        if (details.external_key) {
+            view.external.push_back(std::move(details));
+        } else if (!moment.source.open(interfaces)) {
+            // A network namespace has a loopback at least.
+            say_absent(view.findings, interfaces,
+                       fmt::format("it is not there, though {} says that this network was dumped",
+                                   images::image_file_name(images::image_kind("NETNS"), details.id)));
+        }
     }
     return view;
 }

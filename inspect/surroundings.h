@@ -1,5 +1,5 @@
-// What the processes live in: namespaces, control groups, locks, IPC, network. Each view says with a finding when the
-// checkpoint has no image that could tell.
+// What the processes live in: namespaces, control groups, locks, IPC, network. A view that cannot tell for want of
+// an image says so with a finding; where CRIU writes no image because there is nothing to write, it is just empty.
 #pragma once
 
 #include <cstdint>
@@ -51,13 +51,13 @@ struct LockView {
 LockView list_locks(Moment moment);
 
 struct IpcView {
-    images::Ipc ipc;
+    images::Ipc ipc;  // not `found`: the processes had no IPC namespace of their own
     images::Findings findings;
 };
 IpcView list_ipc(Moment moment);
 
 struct NetView {
-    images::Network network;
+    images::Network network;  // not `found`: it was the host's, or is made anew by who restores
     std::vector<images::NamespaceDetails> external;  // namespaces that were not dumped but are joined again
     images::Findings findings;
 };

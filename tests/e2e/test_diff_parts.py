@@ -169,3 +169,11 @@ def test_the_page_needs_nothing_but_itself(repo, directory):
     assert "page 3 has changed" not in text and "0x200000000000" in text and "/tmp/opened-later" in text
     assert not any(word in text for word in ("http:", "https:", "src=", "@import"))
     assert "there already" in repo("diff", f"{FIXTURES}/kitchen", f"{FIXTURES}/kitchen", "--html", page, status=2).err
+
+
+def test_a_diff_of_two_containers_that_is_larger_than_a_pipe_comes_whole(repo):
+    """checkpointctl refuses two containers, and blocks for good on more than a pipe holds (64 KiB)."""
+    text = repo("diff", FIXTURES / "counter", FIXTURES / "kitchen", "mem", "--bytes", status=1).out
+    assert len(text) > 4 * 65536
+    answer = repo("diff", FIXTURES / "counter", FIXTURES / "kitchen", "--json", status=1).json
+    assert answer["same"] is False and answer["sides"][0]["name"] != answer["sides"][1]["name"]

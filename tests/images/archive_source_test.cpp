@@ -165,6 +165,36 @@ TEST_CASE("damage in the compressed bytes is a finding, and what came before is 
     CHECK_FALSE(other.findings().empty());
 }
 
+TEST_CASE("a checksum behind the archive is verified, and what is not compressed there is told") {
+    std::string tar = member("checkpoint/pstree.img", std::string(100'000, 'p')) + end_of_tar();
+    auto findings = [](const std::string& bytes) {
+        ArchiveSource source(std::make_shared<MemoryFile>(bytes), "", "checked");
+        CHECK(read_whole(source, "checkpoint/pstree.img")->size() == 100'000);
+        return source.findings();
+    };
+    std::string whole = gzip(tar);
+    CHECK(findings(whole).empty());
+    CHECK(findings(gzip(tar) + gzip("") + std::string(700, '\0')).empty());
+    std::string wrong = whole;
+    wrong[wrong.size() - 6] ^= 1;  // of the CRC-32, the last but four bytes
+    REQUIRE(findings(wrong).size() == 1);
+    CHECK(findings(wrong)[0].message.find("checksum") != std::string::npos);
+    CHECK(findings(whole.substr(0, whole.size() - 3)).size() == 1);
+    CHECK(findings(whole + "more").size() == 1);
+    CHECK(findings(zstd(tar)).empty());
+    CHECK(findings(zstd(tar) + "more").size() == 1);
+}
+
+TEST_CASE("members of gzip that end anywhere, also within a header, are one stream") {
+    std::string tar = member("checkpoint/pstree.img", std::string(3000, 'p')) + end_of_tar();
+    for (size_t at = 1; at < tar.size(); at += 97) {
+        ArchiveSource source(std::make_shared<MemoryFile>(gzip(tar.substr(0, at)) + gzip(tar.substr(at))), "",
+                             "two members");
+        CHECK(source.findings().empty());
+        CHECK(*read_whole(source, "checkpoint/pstree.img") == std::string(3000, 'p'));
+    }
+}
+
 TEST_CASE("a real export of podman is read the same from plain and from compressed bytes") {
     // podman reuses the directory of an earlier checkpoint, so from the second export on the archive holds
     // images of tasks that had ended by then (one more with each): no part of the checkpoint, and said so.

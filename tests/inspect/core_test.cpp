@@ -5,9 +5,12 @@
 #include <catch2/catch_test_macros.hpp>
 #include <cstring>
 #include <map>
+#include <utility>
 
 #include "base/error.h"
 #include "images/directory_source.h"
+#include "images/image_reader.h"
+#include "images/proto/memory.pb.h"
 #include "inspect/core_file.h"
 #include "tests/inspect/post_mortem_builder.h"
 
@@ -161,6 +164,55 @@ TEST_CASE("the core of the kitchen has its notes in the kernel's order, its thre
     for (const CoreGap& gap : core.gaps()) told |= gap.start == 0x401000 && gap.path == "/bin/kitchen";
     CHECK(told);
     CHECK(core.lost_bytes() == 0);
+}
+
+TEST_CASE("criu-coredump shuffles the auxiliary vector: here it is as the kernel gave it") {
+    Kitchen kitchen;
+    ContainerFiles files = no_files(kitchen.moment());
+    CoreFile core(kitchen.moment(), kitchen.process(), files, kitchen.findings);
+    std::string note = ReadCore(core).note(NT_AUXV);
+    const std::vector<uint64_t>& words = kitchen.process().auxv;
+    REQUIRE(note.size() % 16 == 0);
+    REQUIRE(words.size() > 20);
+    REQUIRE(note.size() / 8 >= words.size());
+    for (size_t i = 0; i < words.size(); ++i) CHECK(at<uint64_t>(note, i * 8) == words[i]);
+    CHECK(at<uint64_t>(note, note.size() - 16) == AT_NULL);
+}
+
+TEST_CASE(
+    "criu-coredump stops at shared anonymous memory: here it is in the list of mapped files, as in the "
+    "kernel's") {
+    Kitchen kitchen;
+    ContainerFiles files = no_files(kitchen.moment());
+    CoreFile core(kitchen.moment(), kitchen.process(), files, kitchen.findings);
+    std::string note = ReadCore(core).note(NT_FILE);
+    CHECK(note.find(std::string("/bin/kitchen\0", 13)) != std::string::npos);
+    CHECK(note.find("/dev/zero (deleted)") != std::string::npos);
+}
+
+TEST_CASE("criu-coredump looks for pages in the parent process: here they come from the parent checkpoint") {
+    Kitchen kitchen;
+    images::test::MemorySource source = images::test::copy_of(kitchen.source);
+    std::string name = images::image_file_name(images::image_kind("PAGEMAP"), kitchen.process().pid.value);
+    source.files["parent/" + name] = source.files[name];
+    criu::pagemap_head head;
+    criu::pagemap_entry entry;
+    images::Findings findings;
+    auto reader = images::ImageReader::open(kitchen.source, name, images::image_kind("PAGEMAP"), findings);
+    REQUIRE((reader && reader->next(head)));
+    std::string pages = images::image_file_name(images::image_kind("PAGES"), head.pages_id());
+    source.files["parent/" + pages] = std::exchange(source.files[pages], "");
+    source.files[name] = images::test::make_image("PAGEMAP", head);
+    while (reader->next(entry)) {
+        entry.set_flags(1);  // PE_PARENT
+        images::test::append_entry(source.files[name], entry);
+    }
+    images::Checkpoint checkpoint = images::load_checkpoint(source);
+    Moment moment{checkpoint, source};
+    ContainerFiles files = no_files(moment);
+    CoreFile core(moment, checkpoint.processes.at(0), files, findings);
+    CHECK(findings.empty());
+    CHECK(ReadCore(core).memory(0x200000003000, 21) == "page 3 of the pattern");
 }
 
 TEST_CASE("pages of mapped files come from the file that was mapped, and from no other") {
