@@ -14,7 +14,7 @@ import subprocess
 import sys
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[1]
-TOPICS = ("snap", "rewind", "runtime", "fork", "inspect", "memory", "diff", "core", "store")
+TOPICS = ("snap", "rewind", "runtime", "fork", "inspect", "archives", "memory", "diff", "core", "store")
 LABS = {  # in the order they are raised, one at a time: two engines would disturb each other
     "forky": ("bench", []),  # Docker 28
     "trixie": ("bench-classic", ["--suite", "trixie", "--cgroup", "v1"]),  # Docker 26.1, whose own restore works
