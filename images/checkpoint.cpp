@@ -4,6 +4,7 @@
 
 #include <set>
 
+#include "images/companions.h"
 #include "images/files.h"
 #include "images/image_check.h"
 #include "images/image_reader.h"
@@ -212,6 +213,7 @@ Checkpoint load_checkpoint(const ImageSource& source) {
     }
     checkpoint.statistics = load_statistics(source, checkpoint.findings);
     check_strays(names, checkpoint);
+    check_companions(source, checkpoint);
     check_files(source, names, checkpoint.findings);
     return checkpoint;
 }

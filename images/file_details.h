@@ -67,7 +67,7 @@ struct FileDetails {
     std::vector<Watch> watches;
     std::optional<TimerFd> timer;
     std::optional<SocketDetails> socket;
-    std::optional<uint32_t> tty_id;   // in tty-info.img, tty-data.img
+    std::optional<uint32_t> tty_id;  // in tty-info.img, tty-data.img
     std::optional<Terminal> terminal;
     std::optional<int32_t> pid;       // pidfd: its process, negative when that is gone
     std::optional<uint32_t> path_id;  // fifo, terminal: the regular file that has its path

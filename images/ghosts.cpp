@@ -98,7 +98,12 @@ std::vector<Ghost> load_ghosts(const ImageSource& source, Findings& findings) {
         ghost.gid = entry.gid();
         ghost.link_target = entry.symlnk_target();
         auto files = remaps.find(found->number);
-        if (files != remaps.end()) ghost.files = files->second;
+        if (files != remaps.end()) {
+            ghost.files = files->second;
+        } else {
+            add_finding(findings,
+                        {FindingKind::damaged, name, {}, "no open file is said to have this content"});
+        }
         read_content(*file, entry, *reader, ghost);
         check_size(ghost, sizes, findings);
         remaps.erase(found->number);

@@ -25,6 +25,7 @@ constexpr uint64_t k_raw_limit = 16u << 20;
 // First words of the files that `ip address save`, `ip route save` and `ip rule save` write.
 constexpr uint32_t k_address_magic = 0x47361222;
 constexpr uint32_t k_route_magic = 0x45311224;
+constexpr uint32_t k_rule_magic = 0x71706986;
 
 using Attributes = std::map<uint16_t, std::string_view>;
 
@@ -159,13 +160,29 @@ std::optional<std::string> read_raw(const ImageSource& source, const std::string
     return std::nullopt;
 }
 
-void read_messages(const std::string& name, const std::string& content, uint64_t net_ns, uint32_t magic,
-                   Network& out, Findings& findings) {
-    if (content.empty()) return;  // nothing to save
+// What a file of this kind begins with; conntrack's are messages from the first byte.
+std::optional<uint32_t> magic_of(std::string_view kind) {
+    if (kind == "IFADDR") return k_address_magic;
+    if (kind == "ROUTE" || kind == "ROUTE6") return k_route_magic;
+    if (kind == "RULE") return k_rule_magic;
+    return std::nullopt;
+}
+
+void read_messages(const std::string& name, const std::string& content, const NamedKind& named, Network& out,
+                   Findings& findings) {
+    std::string_view kind = named.kind->name;
+    uint64_t net_ns = named.number;
+    if (content.empty()) {
+        // Without IPv6 its routes are an empty file; some tools know no rules to save.
+        if (kind == "IFADDR" || kind == "ROUTE")
+            add_finding(findings, {FindingKind::empty, name, {}, "the file has no bytes, not even a head"});
+        return;
+    }
     base::Cursor cursor(base::as_bytes(content));
-    if (cursor.integer<uint32_t>() != magic) {
+    auto magic = magic_of(kind);
+    if (magic && cursor.integer<uint32_t>() != *magic) {
         add_finding(findings,
-                    {FindingKind::damaged, name, 0, fmt::format("it does not begin with {:#x}", magic)});
+                    {FindingKind::damaged, name, 0, fmt::format("it does not begin with {:#x}", *magic)});
         return;
     }
     while (!cursor.at_end()) {
@@ -194,15 +211,17 @@ Network load_network(const ImageSource& source, Findings& findings) {
         std::string_view kind = found->kind->name;
         if (kind == "NETDEV") {
             read_devices(source, name, *found, out, findings);
-        } else if (kind == "IFADDR" || kind == "ROUTE" || kind == "ROUTE6") {
-            uint32_t magic = kind == "IFADDR" ? k_address_magic : k_route_magic;
+        } else if (magic_of(kind) || kind == "NETNS_CT" || kind == "NETNS_EXP") {
             auto content = read_raw(source, name, findings);
-            if (content) read_messages(name, *content, found->number, magic, out, findings);
+            if (content) read_messages(name, *content, *found, out, findings);
         } else if (kind == "IPTABLES" || kind == "IP6TABLES" || kind == "NFTABLES") {
             auto content = read_raw(source, name, findings);
             std::string shown = kind == "IPTABLES"   ? "iptables"
                                 : kind == "NFTABLES" ? "nftables"
                                                      : "ip6tables";
+            if (content && !content->empty() && content->back() != '\n')
+                add_finding(findings,
+                            {FindingKind::truncated, name, content->size(), "its last line is cut off"});
             if (content && !content->empty())
                 out.firewalls.push_back({found->number, std::move(shown), std::move(*content)});
         } else if (kind != "NETNS") {

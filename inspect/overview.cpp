@@ -41,7 +41,9 @@ void count_files(const images::Checkpoint& checkpoint, Overview& out) {
 }
 
 void count_memory(Moment moment, Overview& out) {
+    // Also those that nobody maps: memfds, segments that nobody is attached to.
     std::set<uint64_t> objects;
+    for (uint64_t number : images::numbers_of(moment.source, "SHMEM_PAGEMAP")) objects.insert(number);
     for (const images::Process& process : moment.checkpoint.processes) {
         if (process.state == images::ProcessState::zombie) continue;
         out.dumped_bytes +=

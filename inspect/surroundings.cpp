@@ -133,12 +133,15 @@ NetView list_net(Moment moment) {
     images::Findings ignored;  // the same images, reported above or by `namespaces`
     for (images::NamespaceDetails& details : images::load_namespaces(moment.source, ignored)) {
         if (details.kind != "net") continue;
-        std::string interfaces = images::image_file_name(images::image_kind("NETDEV"), details.id);
         if (details.external_key) {
             view.external.push_back(std::move(details));
-        } else if (!moment.source.open(interfaces)) {
-            // A network namespace has a loopback at least.
-            say_absent(view.findings, interfaces,
+            continue;
+        }
+        // A network that was dumped has a loopback at least, and heads of lists where these are empty.
+        for (const char* kind : {"NETDEV", "IFADDR", "ROUTE"}) {
+            std::string image = images::image_file_name(images::image_kind(kind), details.id);
+            if (moment.source.open(image)) continue;
+            say_absent(view.findings, image,
                        fmt::format("it is not there, though {} says that this network was dumped",
                                    images::image_file_name(images::image_kind("NETNS"), details.id)));
         }

@@ -4,11 +4,13 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
 #include "images/checkpoint.h"
 #include "images/directory_source.h"
 #include "images/ghosts.h"
 #include "images/image_reader.h"
+#include "images/network.h"
 #include "images/page_counts.h"
 #include "images/proto/files.pb.h"
 #include "images/proto/memory.pb.h"
@@ -155,6 +157,55 @@ TEST_CASE("the content of a deleted file that was cut, or is not there, is told 
         CHECK(findings[0].file == "ghost-file-1.img");
         CHECK(findings[1].kind == FindingKind::absent);
         CHECK(findings[1].file == "ghost-file-2.img");
+    }
+}
+
+TEST_CASE("the image of a connection, of terminals or of clocks that is not there is told by what has it") {
+    auto without = [](const char* name, std::string_view begin) {
+        MemorySource source = fixture(name);
+        CHECK(load_checkpoint(source).findings.empty());
+        bool first = true;
+        std::erase_if(source.files, [&](const auto& file) {
+            return file.first.starts_with(begin) && std::exchange(first, false);
+        });
+        CHECK_FALSE(first);
+        Findings findings = load_checkpoint(source).findings;
+        INFO(name << ": " << shown(findings));
+        REQUIRE(findings.size() == 1);
+        CHECK(findings[0].kind == FindingKind::absent);
+        CHECK(findings[0].file.starts_with(begin));
+    };
+    without("states/tcp", "tcp-stream-");
+    without("states/terminal", "tty-info");
+    without("states/sessions", "timens-");
+    // Where no connection has an image, CRIU was told to close them all.
+    MemorySource closed = fixture("states/tcp");
+    std::erase_if(closed.files, [](const auto& file) { return file.first.starts_with("tcp-stream-"); });
+    CHECK(load_checkpoint(closed).findings.empty());
+}
+
+TEST_CASE("a deleted file's content that no open file is said to have is told") {
+    MemorySource source = fixture("states/deleted");
+    source.files.erase("remap-fpath.img");
+    Findings findings;
+    load_ghosts(source, findings);
+    REQUIRE(findings.size() == 2);
+    CHECK(findings[0].file == "ghost-file-1.img");
+}
+
+TEST_CASE("what `ip` and `iptables` saved is followed to its end") {
+    MemorySource whole = fixture("states/tun");
+    Findings findings;
+    load_network(whole, findings);
+    CHECK(findings.empty());
+    for (const char* name : {"rule-9.img", "nftables-9.img", "ifaddr-9.img"}) {
+        MemorySource cut = whole;
+        cut.files[name].pop_back();
+        Findings told;
+        load_network(cut, told);
+        INFO(name << ": " << shown(told));
+        REQUIRE(told.size() == 1);
+        CHECK(told[0].file == name);
     }
 }
 
