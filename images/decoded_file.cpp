@@ -20,6 +20,8 @@ namespace cprewind::images {
 namespace {
 
 constexpr size_t k_input_bytes = 128 << 10;
+// ISA-L may look so many bytes beyond its input.
+constexpr size_t k_input_slop = 16;
 constexpr size_t k_skip_bytes = 256 << 10;
 // Of the bytes just decoded these many stay at hand: who reads a little back (the last byte of a member, to
 // see whether it is there) does not start again.
@@ -83,13 +85,15 @@ class GzipDecoder : public Decoder {
         state_.next_out = reinterpret_cast<uint8_t*>(out.data());
         state_.avail_out = static_cast<uint32_t>(out.size());
         int result = isal_inflate(&state_);
-        input = input.subspan(input.size() - state_.avail_in);
-        if (result < 0) {
+        size_t written = out.size() - std::min<size_t>(state_.avail_out, out.size());
+        if (result < 0 || state_.avail_in > input.size()) {
+            // What it says of the input is then not to be believed: ISA-L 2.30 counts below zero.
             fault = message_of(result);
-        } else if (state_.block_state == ISAL_BLOCK_FINISH) {
-            at_boundary = between_ = true;
+            return written;
         }
-        return out.size() - state_.avail_out;
+        input = input.subspan(input.size() - state_.avail_in);
+        if (state_.block_state == ISAL_BLOCK_FINISH) at_boundary = between_ = true;
+        return written;
     }
 
  private:
@@ -162,7 +166,7 @@ class DecodedFile::State {
         : stored_(std::move(stored)),
           compression_(compression),
           window_log_(window_log),
-          input_(k_input_bytes) {}
+          input_(k_input_bytes + k_input_slop) {}
 
     uint64_t known_size() {
         std::lock_guard lock(mutex_);
@@ -282,7 +286,7 @@ class DecodedFile::State {
         size_t done = 0;
         while (done < out.size() && !(end_ && position_ >= *end_)) {
             if (left_.empty()) {
-                size_t got = stored_->read_at(stored_offset_, input_);
+                size_t got = stored_->read_at(stored_offset_, std::span(input_).first(k_input_bytes));
                 stored_offset_ += got;
                 left_ = std::span<const std::byte>(input_).first(got);
                 if (got == 0 && decoder_->at_boundary) {

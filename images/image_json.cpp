@@ -323,8 +323,9 @@ class Encoder {
         }
         std::unique_ptr<Message> message(kind.message().New());
         if (kind.payload == Payload::pagemap && entry.is_object() && entry.contains("nr_pages") &&
-            !entry.contains("compat_nr_pages")) {
-            // As crit up to 4.1 calls the count; since 4.2 the old field has another name and is never absent.
+            !entry.contains("compat_nr_pages") && !entry.contains("raw")) {
+            // As crit up to 4.1 calls the count; since 4.2 the old field has another name and is never absent (but
+            // where we decoded an entry without it, and then kept its bytes).
             Json renamed = entry;
             renamed["compat_nr_pages"] = entry["nr_pages"];
             renamed.erase("nr_pages");
