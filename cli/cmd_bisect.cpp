@@ -36,6 +36,7 @@ run on this host, never in a container. What it gets:
       overview.json ps.json fds.json mem.json files.json container.json    what `inspect … --json` prints, and
       files/                                         the writable layer's regular files, directories and such links as
                                                      stay inside; owner, mode and time are not kept
+      volumes/                                       the same of each captured volume, where the container has it
 
   --fork  runs each snapshot that is tried as a container of its own, as `cprewind fork` does (no published ports,
           copies of the volumes), which is removed afterwards, with its volumes:

@@ -38,7 +38,7 @@ stand where they stood), system (host name, mounts, the container's configuratio
   --bytes        memory: each byte that differs, before and after
   --strings[=N]  memory: strings of at least N characters (default 6) that came or went
   --stacks       threads: the stacks of those that stand still, as `inspect --stacks` shows them; --sysroot DIR as there
-  --html FILE    writes a self-contained page instead; FILE must not exist
+  --html FILE    writes a self-contained page of all parts instead, with --stacks those, too; FILE must not exist
 
 Exit status: 0 nothing differs, 1 something does, 2 trouble, 3 nothing differs in what could be read, with findings.)";
 
@@ -66,6 +66,18 @@ void check_part(const std::string& name) {
     std::string hint = base::did_you_mean(name, names);
     throw base::Error(base::ErrorKind::usage, fmt::format("diff has no part '{}'", escape(name)),
                       hint.empty() ? "the parts are: " + base::join(names, ", ") : hint);
+}
+
+// The page has all parts, in full.
+void check_whole_page(const Parsed& parsed, const std::string& only) {
+    std::string word = only;
+    for (const char* option : {"stat", "unchanged", "pages", "bytes", "strings"}) {
+        if (parsed.has(option)) word = fmt::format("--{}", option);
+    }
+    if (word.empty()) return;
+    throw base::Error(base::ErrorKind::usage,
+                      fmt::format("--html writes all parts: '{}' does not go with it", word),
+                      "leave one of them out; --pid and --stacks go with --html");
 }
 
 void check_pid(const DiffRequest& request) {
@@ -186,6 +198,7 @@ int run_diff(Context& context, const std::vector<std::string>& arguments) {
     Parsed parsed = parse_words(arguments, options, 2, 3, "A B");
     std::string only = parsed.words.size() > 2 ? parsed.words[2] : "";
     check_part(only);
+    if (parsed.has("html")) check_whole_page(parsed, only);
     // To ask for pages is to ask for memory.
     bool detailed = parsed.has("pages") || parsed.has("bytes") || parsed.has("strings");
     if (only.empty() && detailed) only = "mem";
@@ -195,8 +208,8 @@ int run_diff(Context& context, const std::vector<std::string>& arguments) {
 
     if (parsed.has("sysroot") && !parsed.has("stacks"))
         throw base::Error(base::ErrorKind::usage, "--sysroot is for --stacks");
-    if (only.empty() && parsed.has("stacks")) only = "threads";
-    if (only != "threads" && parsed.has("stacks"))
+    if (only.empty() && parsed.has("stacks") && !parsed.has("html")) only = "threads";
+    if (only != "threads" && parsed.has("stacks") && !parsed.has("html"))
         throw base::Error(base::ErrorKind::usage, "--stacks is about the part threads");
 
     MomentNow now(context);

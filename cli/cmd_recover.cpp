@@ -11,6 +11,8 @@
 #include "engine/container.h"
 #include "engine/journal.h"
 #include "engine/recover.h"
+#include "engine/staging.h"
+#include "store/layout.h"
 
 namespace cprewind::cli {
 
@@ -24,7 +26,7 @@ Usage: cprewind recover [CONTAINER…] [--forget]
 A snap or rewind that dies, even by kill -9, puts its container right by a guard of its own. When the guard dies, too, or
 Docker or the host does at the same time, a journal remains. recover reads it: a container that was left paused runs on;
 one that a rewind was in the middle of goes back to the moment before (the safety snapshot), or stays at the target if
-it had got there. snap and rewind do the same before they begin.
+it had got there. snap and rewind do the same before they begin. What such a death left in a staging directory is removed.
 
   --forget   remove the journal and leave the container as it is
 
@@ -82,6 +84,8 @@ int run_recover(Context& context, const std::vector<std::string>& arguments) {
             failed = error;
         }
     }
+    // After the journals, which may have needed them.
+    engine::remove_stale_staging_everywhere(store::Layout{context.repository}.staging());
     if (failed) {
         if (context.json && !list.empty()) context.output.json({{"recovered", list}});
         context.output.flush();

@@ -1,6 +1,7 @@
 // `cprewind track`: one thing, through a timeline.
 #include <fmt/format.h>
 
+#include <filesystem>
 #include <functional>
 
 #include "base/error.h"
@@ -24,7 +25,7 @@ const char* const k_track_help = R"(Examples:
 
 Usage: cprewind track CONTAINER (--file PATH | --env NAME | --fds | --range A-B | --search TEXT) [options]
 
-  --file PATH     a file of the writable layer
+  --file PATH     a file of the writable layer, or of a volume that the snapshots have
   --env NAME      an environment variable
   --fds           the open files of a process
   --range A-B     memory, from address A up to but not B, hexadecimal
@@ -56,6 +57,21 @@ images::DumpPid needed_pid(const Parsed& parsed, const char* option) {
                       "cprewind inspect SNAPSHOT ps");
 }
 
+// Where the container has it: what is mounted deepest hides the rest. A volume that was not captured says nothing.
+inspect::Trace trace_file(const Subject& subject, std::string path) {
+    path.erase(0, path.find_first_not_of('/'));
+    const images::LayerTree* tree = subject.layer ? &*subject.layer : nullptr;
+    size_t deepest = 0;
+    for (const images::FileTree& volume : subject.trees) {
+        auto place = std::filesystem::path(volume.destination).lexically_normal().relative_path();
+        std::string mount = (place / "").string();
+        if (mount.size() <= deepest || !path.starts_with(mount)) continue;
+        deepest = mount.size();
+        tree = &volume.tree;
+    }
+    return tree ? inspect::trace_file(*tree, path.substr(deepest)) : inspect::Trace();
+}
+
 Tracer choose_tracer(const Parsed& parsed) {
     int chosen = 0;
     for (const char* name : {"file", "env", "fds", "range", "search"}) chosen += parsed.has(name);
@@ -66,10 +82,8 @@ Tracer choose_tracer(const Parsed& parsed) {
     std::optional<images::DumpPid> pid;
     if (parsed.has("pid")) pid = images::DumpPid{parsed.values["pid"].as<uint32_t>()};
     if (parsed.has("file")) {
-        std::string path = parsed.text("file");
-        path.erase(0, path.find_first_not_of('/'));
-        return [path](const Subject& subject, images::Findings&) {
-            return subject.layer ? inspect::trace_file(*subject.layer, path) : inspect::Trace();
+        return [path = parsed.text("file")](const Subject& subject, images::Findings&) {
+            return trace_file(subject, path);
         };
     }
     if (parsed.has("env")) {

@@ -194,9 +194,8 @@ bool write_diff_html(Context& context, const DiffRequest& request, const std::fi
     data["tree_b"] = process_tree(request.b, findings);
     bool same = true;
     Json summary = Json::array(), parts = Json::array();
-    DiffRequest whole{request.a, request.b, request.pid, true, false, false, 0};
-    whole.reused = request.reused;
-    whole.renumbered = request.renumbered;
+    DiffRequest whole = request;
+    whole.whole = true;
     auto take = [&](const char* title, Section (*compare)(Context&, const DiffRequest&, images::Findings&)) {
         Section section = compare(context, whole, findings);
         same = same && section.same;

@@ -2,6 +2,8 @@
 
 #include <fcntl.h>
 
+#include <map>
+
 #include "base/fd.h"
 #include "base/text.h"
 #include "cli/json_text.h"
@@ -28,16 +30,18 @@ bool stays_inside(const std::string& target) {
     return true;
 }
 
+bool is_real_directory(const fs::path& path) {
+    return fs::is_directory(fs::symlink_status(path));
+}
+
 // Parents come before what they hold, and a parent that is a link is never one of ours to walk through: parse_layer()
 // has seen to the first, and what lies below a link in the list is left out here.
-void write_layer(const Subject& subject, const fs::path& root) {
-    fs::create_directory(root);
-    auto data = subject.files->open(engine::k_layer_data);
+void write_tree(const images::LayerTree& tree, const images::ImageFile* data, const fs::path& root) {
     constexpr uint64_t k_piece = 4u << 20;
-    for (const images::LayerEntry& entry : subject.layer->entries) {
+    for (const images::LayerEntry& entry : tree.entries) {
         if (entry.path.empty()) continue;
         fs::path path = root / entry.path;
-        if (!fs::is_directory(fs::symlink_status(path.parent_path()))) continue;
+        if (!is_real_directory(path.parent_path()) || fs::exists(fs::symlink_status(path))) continue;
         if (entry.type == images::FileType::directory) {
             fs::create_directory(path);
         } else if (entry.type == images::FileType::symlink && stays_inside(entry.link_target)) {
@@ -48,10 +52,30 @@ void write_layer(const Subject& subject, const fs::path& root) {
         } else if (entry.type == images::FileType::regular) {
             base::Fd file = base::open_file(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW);
             for (uint64_t at = 0; at < entry.size; at += k_piece) {
-                std::string piece = inspect::read_content(entry, data.get(), at, k_piece);
+                std::string piece = inspect::read_content(entry, data, at, k_piece);
                 base::write_full(file.get(), std::as_bytes(std::span(piece)), path.string());
             }
         }
+    }
+}
+
+// Each where the container has it, those that hold others first. One whose place another one has taken for a file or a
+// link is left out.
+void write_volumes(const Subject& subject, const fs::path& root) {
+    std::map<fs::path, const images::FileTree*> sorted;
+    for (const images::FileTree& tree : subject.trees) {
+        fs::path place = tree.destination.empty() ? tree_title(tree) : tree.destination;
+        sorted.emplace(place.lexically_normal().relative_path(), &tree);
+    }
+    for (const auto& [place, tree] : sorted) {
+        fs::path path = root;
+        bool there = true;
+        for (const fs::path& part : place) {
+            path /= part;
+            if (there && part != ".." && !fs::exists(fs::symlink_status(path))) fs::create_directory(path);
+            there = there && part != ".." && is_real_directory(path);
+        }
+        if (there) write_tree(tree->tree, tree->data.get(), path);
     }
 }
 
@@ -70,7 +94,11 @@ void write_answers(Context& context, const Subject& subject, const fs::path& dir
     if (auto container = images::read_whole(*subject.files, engine::k_container_file)) {
         write_new(directory / engine::k_container_file, *container);
     }
-    if (subject.layer) write_layer(subject, directory / "files");
+    fs::create_directory(directory / "files");
+    if (subject.layer)
+        write_tree(*subject.layer, subject.files->open(engine::k_layer_data).get(), directory / "files");
+    fs::create_directory(directory / "volumes");
+    write_volumes(subject, directory / "volumes");
 }
 
 }  // namespace cprewind::cli

@@ -26,6 +26,9 @@ CREATE TEMP TABLE sockets(snapshot INTEGER, pid INTEGER, fd INTEGER, protocol TE
                           local_port INTEGER, remote TEXT, remote_port INTEGER);
 CREATE TEMP TABLE mounts(snapshot INTEGER, mount INTEGER, filesystem TEXT, mountpoint TEXT, source TEXT, options TEXT);
 CREATE TEMP TABLE env(snapshot INTEGER, pid INTEGER, name TEXT, value TEXT);
+CREATE TEMP TABLE volumes(snapshot INTEGER, volume TEXT, destination TEXT, files INTEGER, bytes INTEGER);
+CREATE TEMP TABLE volume_files(snapshot INTEGER, volume TEXT, path TEXT, type TEXT, size INTEGER, mtime_ns INTEGER,
+                               digest TEXT);
 CREATE TEMP TABLE findings(snapshot INTEGER, kind TEXT, image TEXT, message TEXT);
 CREATE TEMP VIEW vmas AS SELECT * FROM mappings;
 CREATE TEMP VIEW containers AS
@@ -34,7 +37,8 @@ CREATE TEMP VIEW containers AS
     FROM main.snapshots GROUP BY container_id, container;
 )sql";
 
-constexpr const char* k_filled[] = {"threads", "sockets", "mounts", "env", "findings"};
+constexpr const char* k_filled[] = {"threads", "sockets",      "mounts",  "env",
+                                    "volumes", "volume_files", "findings"};
 
 [[noreturn]] void fail(sqlite3* catalog) {
     throw base::Error(base::ErrorKind::failed,
@@ -126,6 +130,23 @@ void fill_env(sqlite3* catalog, const Subject& subject, int64_t snapshot) {
     }
 }
 
+void fill_volumes(sqlite3* catalog, const Subject& subject, int64_t snapshot) {
+    Insert volumes(catalog, "volumes", 5), files(catalog, "volume_files", 7);
+    for (const images::FileTree& tree : subject.trees) {
+        std::string title = tree_title(tree);
+        int64_t count = 0, bytes = 0;
+        for (const images::LayerEntry& entry : tree.tree.entries) {
+            if (entry.path.empty()) continue;  // the volume itself
+            ++count;
+            if (entry.hard_link_to.empty()) bytes += static_cast<int64_t>(entry.size);
+            files.row(snapshot, std::string_view(title), std::string_view(entry.path),
+                      std::string_view(images::name_of(entry.type)), static_cast<int64_t>(entry.size),
+                      entry.mtime_ns, std::string_view(entry.digest ? entry.digest->hex() : std::string()));
+        }
+        volumes.row(snapshot, std::string_view(title), std::string_view(tree.destination), count, bytes);
+    }
+}
+
 }  // namespace
 
 void make_sql_tables(sqlite3* catalog) {
@@ -153,6 +174,7 @@ void fill_sql_tables(sqlite3* catalog, const Subject& subject, int64_t snapshot)
                     std::string_view(each.message));
     fill_sockets(catalog, subject, snapshot);
     fill_env(catalog, subject, snapshot);
+    fill_volumes(catalog, subject, snapshot);
 }
 
 void fill_sql_tables(Context& context, sqlite3* catalog, const std::string& query) {

@@ -133,6 +133,8 @@ Target target_of(const ReadyMoment& moment) {
 PutBack put_in_place(DockerClient& docker, const Scene& scene, const Target& target, Journal& journal) {
     if (find_container(docker, scene.container_id).running) docker.kill(scene.container_id);
     bool back = journal.entry().step == Step::back;
+    // After the killing: a dockerd that has just come back may have held remains for a container that runs.
+    if (back) end_remains(docker, scene.container_id);
     if (!back) journal.step(Step::layer);
     images::DirectorySource staging(target.layer_data.parent_path());
     auto data = staging.open(target.layer_data.filename().string());
@@ -159,7 +161,6 @@ void put_back(DockerClient& docker, const Scene& scene, const Target& before, Jo
     }
     settle_restore(docker, scene.container_id);
     runtime::drop_plan(runtime::state_directory(), scene.container_id);
-    end_remains(docker, scene.container_id);
     put_in_place(docker, scene, before, journal);
 }
 
@@ -215,7 +216,9 @@ bool settle_restore(DockerClient& docker, const std::string& container_id) {
 void end_remains(DockerClient& docker, const std::string& container_id) {
     Container container = find_container(docker, container_id);
     if (container.running) return;
-    if (auto runtime = find_runtime(docker, container)) {
+    auto runtime = find_runtime(docker, container);
+    if (runtime) {
+        runtime::release_mounts(fs::path(runtime->root) / container_id);
         base::run({runtime->binary, "--root", runtime->root, "delete", "--force", container_id});
     }
     if (!processes_named_after(container_id).empty()) end_processes_of(container_id);

@@ -18,6 +18,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr const char* k_in_memory[] = {"/run", "/dev/shm", "/tmp"};  // tmpfs on most hosts
 constexpr std::string_view k_prefix = "cprewind-staging-";
 
 // The maker's pid and start time are in the name, so that remove_stale_staging can tell.
@@ -79,7 +80,7 @@ StagingPlace choose_staging(uint64_t bytes, const fs::path& fallback) {
     }
     uint64_t memory = available_memory() / 2;
     StagingPlace best;
-    for (const char* candidate : {"/run", "/dev/shm", "/tmp"}) {
+    for (const char* candidate : k_in_memory) {
         bool in_memory = false;
         uint64_t room = std::min(room_in(candidate, in_memory), memory);
         if (in_memory && room > best.free_bytes && ::access(candidate, W_OK) == 0)
@@ -123,6 +124,13 @@ unsigned remove_stale_staging(const fs::path& directory) {
         ++removed;
     }
     return removed;
+}
+
+void remove_stale_staging_everywhere(const fs::path& fallback) {
+    for (const char* candidate : k_in_memory) remove_stale_staging(candidate);
+    if (const char* wanted = std::getenv("CPREWIND_STAGING"); wanted != nullptr && *wanted != '\0')
+        remove_stale_staging(wanted);
+    remove_stale_staging(fallback);
 }
 
 }  // namespace cprewind::engine

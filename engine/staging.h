@@ -45,6 +45,9 @@ class Staging {
 // Removes staging directories in `directory` whose makers are dead, unless a journal needs them. Returns how many.
 unsigned remove_stale_staging(const std::filesystem::path& directory);
 
+// The same wherever choose_staging() may have put one.
+void remove_stale_staging_everywhere(const std::filesystem::path& fallback);
+
 // "MemAvailable" of /proc/meminfo, in bytes.
 uint64_t available_memory();
 

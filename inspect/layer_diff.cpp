@@ -70,6 +70,11 @@ bool holes_differ(const LayerEntry& a, const LayerEntry& b) {
            !std::equal(a.extents.begin(), a.extents.end(), b.extents.begin(), b.extents.end(), same_place);
 }
 
+// A further name of the same content takes no space.
+uint64_t space_of(const LayerEntry& entry) {
+    return entry.hard_link_to.empty() ? entry.size : 0;
+}
+
 LayerChange make_change(const LayerEntry& entry, LayerFate fate) {
     LayerChange change;
     change.fate = fate;
@@ -134,15 +139,17 @@ LayerDiff diff_layers(const images::LayerTree& a, const images::LayerTree& b) {
         if (after.contains(path) || renamed_away.contains(entry)) continue;
         LayerChange change = make_change(*entry, LayerFate::removed);
         change.size_before = entry->size;
-        count_bytes(entry->size, 0);
+        count_bytes(space_of(*entry), 0);
         diff.changes.push_back(std::move(change));
     }
     for (const auto& [path, entry] : after) {
         auto old = before.find(path);
         auto renamed = renames.find(entry);
         LayerChange change = make_change(*entry, LayerFate::added);
+        uint64_t space_before = 0;
         if (old != before.end()) {
             change.fate = LayerFate::changed;
+            space_before = space_of(*old->second);
             if (!compare(*old->second, *entry, change)) {
                 ++diff.unchanged;
                 continue;
@@ -150,12 +157,12 @@ LayerDiff diff_layers(const images::LayerTree& a, const images::LayerTree& b) {
         } else if (renamed != renames.end()) {
             change.fate = LayerFate::renamed;
             change.renamed_from = renamed->second->path;
+            space_before = space_of(*renamed->second);
             compare(*renamed->second, *entry, change);
         } else {
             change.size_after = entry->size;
         }
-        // A further name of the same content takes no space.
-        if (entry->hard_link_to.empty()) count_bytes(change.size_before, change.size_after);
+        count_bytes(space_before, space_of(*entry));
         diff.changes.push_back(std::move(change));
     }
     std::sort(diff.changes.begin(), diff.changes.end(),

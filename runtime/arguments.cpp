@@ -83,6 +83,7 @@ std::optional<CommandLine> parse_command_line(std::span<const std::string> all) 
     while (words.at_option()) {
         auto option = words.take_option(k_global);
         if (!option) return std::nullopt;
+        if (option->name == "root") line.root = option->value;
         if (option->name == "log") line.log = option->value;
         if (option->name == "log-format") line.log_format = option->value;
     }

@@ -20,8 +20,9 @@ struct CommandLine {
     std::string verb;
     std::string container_id;
 
-    std::string log;         // global --log, or empty
-    std::string log_format;  // global --log-format, or empty
+    std::string root = "/run/runc";  // global --root
+    std::string log;                 // global --log, or empty
+    std::string log_format;          // global --log-format, or empty
     // `create` only; empty when not given.
     std::string bundle;
     std::string pid_file;

@@ -58,8 +58,11 @@ int run_hook(std::span<const std::string> addresses) {
 // deletes at once what could not be created, and CRIU's log is still wanted.
 void forget_restored(const std::filesystem::path& state, const std::string& container_id) {
     if (outcome_of(state, container_id) != Outcome::restored) return;
-    std::error_code ignored;
-    std::filesystem::remove_all(taken_directory(state, container_id), ignored);
+    try {
+        forget_taken(state, container_id);
+    } catch (const cprewind::base::Error&) {
+        // Whoever leaves the next plan sees to it.
+    }
 }
 
 // The exit status, or nothing when runc is to do it.
@@ -71,6 +74,8 @@ std::optional<int> act(const std::string& runc, const CommandLine& line) {
         // Also for a `create` whose `delete` did not pass here: it must not find its `start` swallowed.
         forget_restored(state, line.container_id);
     } else if (line.verb == "delete") {
+        // Before runc removes the directory, with everything in it.
+        release_mounts(std::filesystem::path(line.root) / line.container_id);
         forget_restored(state, line.container_id);
     } else if (swallow_start(state, line.container_id)) {
         return 0;

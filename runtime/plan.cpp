@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <stdio.h>
 #include <sys/file.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -150,6 +151,23 @@ fs::path taken_directory(const fs::path& state, const std::string& container_id)
     return state / "taken" / container_id;
 }
 
+void release_mounts(const fs::path& directory) noexcept {
+    std::error_code ignored;
+    for (fs::directory_iterator entry(directory, ignored), end; entry != end; entry.increment(ignored)) {
+        std::string name = entry->path().filename().string();
+        if (name == "criu-root" || name.starts_with(".criu.cgyard."))
+            ::umount2(entry->path().c_str(), MNT_DETACH | UMOUNT_NOFOLLOW);
+    }
+}
+
+void forget_taken(const fs::path& state, const std::string& container_id) {
+    fs::path taken = taken_directory(state, container_id);
+    release_mounts(taken);
+    std::error_code failed;
+    fs::remove_all(taken, failed);
+    if (failed) base::throw_errno(failed.value(), fmt::format("remove {}", taken.string()));
+}
+
 void leave_plan(const fs::path& state, const std::string& container_id, const Plan& plan) {
     CPREWIND_CHECK(is_container_id(container_id));
     CPREWIND_CHECK(is_absolute_line(plan.images));
@@ -215,8 +233,10 @@ bool is_at_work(const fs::path& state, const std::string& container_id) {
 
 void drop_plan(const fs::path& state, const std::string& container_id) {
     CPREWIND_CHECK(is_container_id(container_id));
-    fs::remove_all(state / "pending" / container_id);
-    fs::remove_all(taken_directory(state, container_id));
+    std::error_code failed;
+    fs::remove_all(state / "pending" / container_id, failed);
+    if (failed) base::throw_errno(failed.value(), "remove the plan of container " + container_id);
+    forget_taken(state, container_id);
 }
 
 Outcome outcome_of(const fs::path& state, const std::string& container_id) {

@@ -67,6 +67,15 @@ Outcome outcome_of(const std::filesystem::path& state, const std::string& contai
 // Outcome::taken, and the runtime that took the plan is alive.
 bool is_at_work(const std::filesystem::path& state, const std::string& container_id);
 
+// Lets go what a restore that was killed has left mounted in `directory`: CRIU, in its working directory, the host's
+// control groups (cgroup.c, prepare_cgroup_sfd); runc, in the container's state directory, the container's whole file
+// system (criu-root; container_linux.go, Restore). Whoever removes such a directory, and be it runc itself, would go on to
+// remove what is mounted there.
+void release_mounts(const std::filesystem::path& directory) noexcept;
+
+// Removes taken/<container id>, and what a CRIU that was killed has mounted in it. Error: io.
+void forget_taken(const std::filesystem::path& state, const std::string& container_id);
+
 // Where the runtime left CRIU's restore.log and the rest for this container.
 std::filesystem::path taken_directory(const std::filesystem::path& state, const std::string& container_id);
 

@@ -122,12 +122,18 @@ void log_error(const CommandLine& line, const std::string& message) noexcept {
 int restore_container(const std::string& runc, const CommandLine& create, const Plan& plan,
                       const fs::path& state) {
     fs::path taken = taken_directory(state, create.container_id);
+    fs::path own_state = fs::path(create.root) / create.container_id;
     base::ExitStatus status{.exited = true, .code = 1};
     std::string cause;
     try {
         fs::path bundle = create.bundle.empty() ? fs::current_path() : fs::path(create.bundle);
         prepare_bundle(bundle, fs::read_symlink("/proc/self/exe"), plan);
         take_ordinary_oom_score();
+        // A restore that was killed; a container would have its state there.
+        if (fs::exists(own_state) && !fs::exists(own_state / "state.json")) {
+            release_mounts(own_state);
+            run_runc(runc, delete_words(create), true);
+        }
         status = run_runc(runc, restore_words(create, plan, taken.string()), false);
         if (status.success()) {
             if (!plan.addresses.empty()) take_addresses_back(create.pid_file, plan.addresses);
@@ -144,6 +150,7 @@ int restore_container(const std::string& runc, const CommandLine& create, const 
     }
 
     try {
+        release_mounts(own_state);
         run_runc(runc, delete_words(create), true);
     } catch (const base::Error&) {
         // runc is gone; then there is no container either.

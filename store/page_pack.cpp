@@ -67,6 +67,7 @@ uint32_t PagePack::group_of(uint32_t slot) const {
 }
 
 bool PagePack::has_its_hints(size_t i, std::span<const std::byte> raw) const {
+    if (index_.groups[i].is_delta()) return true;
     for (uint32_t page = 0; page < index_.groups[i].pages; ++page) {
         if (store::hint_of(raw.subspan(page * k_page_size, k_page_size)) !=
             index_.hints[first_hints_[i] + page])

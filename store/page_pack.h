@@ -48,9 +48,10 @@ class PagePack {
     void read_group(size_t i, BlockDecoder& decoder, std::vector<std::byte>& buffer, std::span<std::byte> raw,
                     GroupCheck check = GroupCheck::digest) const;
 
- private:
+    // Whether the hints of group `i` are those of its pages, which are `raw`. True of differences, which have none.
     bool has_its_hints(size_t i, std::span<const std::byte> raw) const;
 
+ private:
     SnapshotId id_;
     std::string name_;
     base::Fd fd_;

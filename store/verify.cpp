@@ -108,12 +108,18 @@ void Verifier::check_groups(const PackSet& packs, const std::string& name) {
         Worker& own = workers[worker];
         std::string damage;
         try {
-            pack.read_group(to_check[i].second, own.decoder, own.buffer,
-                            std::span(own.raw).first(group.bytes()));
+            auto raw = std::span(own.raw).first(group.bytes());
+            pack.read_group(to_check[i].second, own.decoder, own.buffer, raw);
             auto stored = std::span(own.buffer).first(group.block.stored);
             if (group.block.kind == BlockKind::zstd && frame_check_of(stored) != group.block.frame_check) {
                 damage = fmt::format(
                     "the stored bytes of group {} in the pack of {} changed, though not what they decode to",
+                    to_check[i].second, pack.id().substr(0, 12));
+            } else if (!pack.has_its_hints(to_check[i].second, raw)) {
+                damage = fmt::format(
+                    "the hints of group {} in the pack of {} are not those of its pages: what is restored is "
+                    "right, "
+                    "but `diff` may count its pages as changed",
                     to_check[i].second, pack.id().substr(0, 12));
             }
         } catch (const Error& error) {

@@ -1,6 +1,9 @@
 #include "inspect/layer_diff.h"
 
 #include <catch2/catch_test_macros.hpp>
+#include <random>
+#include <set>
+#include <tuple>
 
 #include "base/fd.h"
 
@@ -94,4 +97,86 @@ TEST_CASE("added, removed and whiteouts come sorted, with the bytes they are wor
     CHECK(diff.changes[3].size_after == 2);
     CHECK(diff.bytes_added == 3);
     CHECK(diff.bytes_removed == 13);
+}
+
+namespace {
+
+// A tree out of few names, contents, times and owners, so that two of them have much in common.
+LayerTree random_tree(std::mt19937& random) {
+    auto one_of = [&](unsigned count) { return random() % count; };
+    constexpr FileType k_types[] = {FileType::regular,   FileType::regular, FileType::regular,
+                                    FileType::directory, FileType::symlink, FileType::character_device};
+    std::vector<LayerEntry> entries;
+    std::string last_file;
+    for (const char* name : {"a", "b", "c", "d", "e", "f", "g"}) {
+        if (one_of(3) == 0) continue;
+        FileType type = k_types[one_of(6)];
+        LayerEntry entry = make_entry(name, type, std::string_view("xyz").substr(0, one_of(4)));
+        entry.mode = one_of(4) == 0 ? 0600 : 0644;
+        entry.mtime_ns = one_of(3);
+        entry.ctime_ns = one_of(2);
+        entry.inode = one_of(4);
+        if (type == FileType::regular && one_of(5) == 0) entry.digest.reset();
+        if (type == FileType::regular && entry.size > 1 && one_of(3) == 0)
+            entry.extents = {{one_of(2), 0, 1}};
+        if (type == FileType::symlink) entry.link_target = one_of(2) == 0 ? "x" : "y";
+        if (one_of(6) == 0) entry.xattrs["user.colour"] = one_of(2) == 0 ? "red" : "blue";
+        if (type == FileType::regular && !last_file.empty() && one_of(3) == 0) {
+            entry.hard_link_to = last_file;
+            entry.extents.clear();
+        }
+        if (type == FileType::regular && entry.hard_link_to.empty()) last_file = name;
+        entries.push_back(std::move(entry));
+    }
+    return make_tree(std::move(entries));
+}
+
+// What a change is, and what it is seen from the other side.
+using Told =
+    std::tuple<LayerFate, std::string, std::string, bool, bool, bool, bool, uint64_t, uint64_t, size_t>;
+Told tell(const LayerChange& c) {
+    return {c.fate,         c.path,  c.renamed_from, c.content,    c.metadata,
+            c.type_changed, c.holes, c.size_before,  c.size_after, c.details.size()};
+}
+Told mirrored(const LayerChange& c) {
+    LayerFate fate = c.fate == LayerFate::added     ? LayerFate::removed
+                     : c.fate == LayerFate::removed ? LayerFate::added
+                                                    : c.fate;
+    bool renamed = fate == LayerFate::renamed;
+    return {fate,
+            renamed ? c.renamed_from : c.path,
+            renamed ? c.path : "",
+            c.content,
+            c.metadata,
+            c.type_changed,
+            c.holes,
+            c.size_after,
+            c.size_before,
+            c.details.size()};
+}
+
+}  // namespace
+
+TEST_CASE("a diff of layers is antisymmetric, whatever was renamed, linked, hollowed or replaced") {
+    std::mt19937 random(7);
+    uint64_t renames = 0, links = 0;
+    for (int round = 0; round < 3000; ++round) {
+        LayerTree a = random_tree(random), b = random_tree(random);
+        LayerDiff there = diff_layers(a, b), back = diff_layers(b, a);
+        CAPTURE(round);
+        std::multiset<Told> seen, expected;
+        for (const LayerChange& change : there.changes) {
+            seen.insert(tell(change));
+            renames += change.fate == LayerFate::renamed;
+            links += !change.hard_link_to.empty();
+        }
+        for (const LayerChange& change : back.changes) expected.insert(mirrored(change));
+        REQUIRE((seen == expected));
+        REQUIRE(there.unchanged == back.unchanged);
+        REQUIRE(there.bytes_added == back.bytes_removed);
+        REQUIRE(there.bytes_removed == back.bytes_added);
+        REQUIRE(diff_layers(a, a).same());
+    }
+    CHECK(renames > 50);
+    CHECK(links > 100);
 }

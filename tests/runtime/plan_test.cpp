@@ -1,6 +1,7 @@
 // Whom the runtime trusts with a plan, and that a plan is obeyed once.
 #include "runtime/plan.h"
 
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -179,4 +180,20 @@ TEST_CASE("an id that is no id finds nothing and leaves the directory alone") {
         CHECK(outcome_of(state.path, id) == Outcome::none);
     }
     CHECK(take_plan(state.path, k_id));
+}
+
+TEST_CASE("what a killed CRIU left mounted is let go, not removed") {
+    REQUIRE(::geteuid() == 0);  // else nobody can mount
+    State state;
+    state.leave();
+    REQUIRE(take_plan(state.path, k_id));
+    fs::path yard = taken_directory(state.path, k_id) / ".criu.cgyard.Ab12Cd";
+    fs::path groups = state.directory.path() / "groups";
+    fs::create_directory(yard);
+    fs::create_directory(groups);
+    base::replace_file(groups / "cgroup.procs", "");
+    REQUIRE(::mount(groups.c_str(), yard.c_str(), nullptr, MS_BIND, nullptr) == 0);
+    drop_plan(state.path, k_id);
+    CHECK_FALSE(fs::exists(taken_directory(state.path, k_id)));
+    CHECK(fs::exists(groups / "cgroup.procs"));
 }

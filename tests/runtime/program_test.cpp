@@ -1,4 +1,5 @@
 // cprewind-runtime as containerd meets it, around a runc that only writes down how it was called.
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -160,6 +161,42 @@ TEST_CASE("a failed restore removes the half-made container, names the cause and
     stage.run({"delete", "--force", "id"});
     CHECK(fs::exists(taken_directory(stage.state(), "id") / "restore.log"));
     CHECK(outcome_of(stage.state(), "id") == Outcome::failed);
+}
+
+TEST_CASE("of a restore that was killed the mounted file system is let go before runc deletes its state") {
+    REQUIRE(::geteuid() == 0);  // else nobody can mount
+    Stage stage;
+    fs::path own_state = stage.root() / "runc-state" / "id", mounted = own_state / "criu-root";
+    fs::path precious = stage.root() / "precious";
+    fs::create_directories(mounted);
+    fs::create_directory(precious);
+    base::replace_file(precious / "file", "");
+    // Like runc, which removes the directory with all that is in it.
+    base::replace_file(stage.root() / "runc", R"sh(#!/bin/sh
+cd "$(dirname "$0")"
+for word in "$@"; do printf '%s|' "$word" >> calls; done
+echo >> calls
+case " $* " in *" delete "*) rm -rf runc-state/id ;; esac
+)sh",
+                       0700);
+    REQUIRE(::mount(precious.c_str(), mounted.c_str(), nullptr, MS_BIND, nullptr) == 0);
+    std::string root = own_state.parent_path().string();
+    SECTION("by containerd's delete") {
+        stage.run({"--root", root, "delete", "--force", "id"});
+        CHECK(stage.calls() == "--root|" + root + "|delete|--force|id|\n");
+    }
+    SECTION("before the next restore") {
+        stage.leave();
+        CHECK(stage.run({"--root", root, "create", "--bundle", (stage.root() / "bundle").string(), "id"})
+                  .status.success());
+        auto calls = base::split(stage.calls(), '\n');
+        REQUIRE(calls.size() == 3);
+        CHECK(calls[0] == "--root|" + root + "|delete|--force|id|");
+        CHECK(calls[1].find("|restore|") != std::string::npos);
+    }
+    ::umount2(mounted.c_str(), MNT_DETACH);
+    CHECK(fs::exists(precious / "file"));
+    CHECK_FALSE(fs::exists(own_state));
 }
 
 TEST_CASE("where CRIU left no log the cause is what runc said") {

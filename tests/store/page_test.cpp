@@ -8,12 +8,14 @@
 #include "base/fd.h"
 #include "base/process.h"
 #include "store/layout.h"
+#include "store/pack_format.h"
 #include "store/page_pack.h"
 #include "store/snapshot_source.h"
 #include "tests/store/helpers.h"
 
 using namespace cprewind::store;
 using namespace cprewind::store::test;
+namespace base = cprewind::base;
 namespace fs = std::filesystem;
 
 namespace {
@@ -167,6 +169,27 @@ TEST_CASE("pages that differ in one bit are never taken for one another") {
     SnapshotRecord second = store_next(*repository, next, &first);
     CHECK((content_of(*repository, second) == next));
     CHECK((content_of(*repository, first) == content));
+}
+
+TEST_CASE("a forged hint, of which no digest tells, is found by verify and harms no restore") {
+    Scratch scratch;
+    auto repository = scratch.open();
+    std::string content = noise(300 * 4096, 1);
+    SnapshotRecord record = store_next(*repository, content, nullptr);
+    fs::path path = Layout{scratch.repo()}.pack(record.id);
+    std::string pack = base::read_file(path);
+    Trailer trailer = parse_trailer(
+        base::as_bytes(std::string_view(pack).substr(pack.size() - k_trailer_size)), pack.size(), "the pack");
+    std::string index = pack.substr(trailer.index_offset, trailer.index_size);
+    std::string info = pack.substr(trailer.index_offset + trailer.index_size, trailer.info_size);
+    index.back() = static_cast<char>(index.back() ^ 1);  // of the last hint
+    pack.resize(trailer.index_offset);
+    pack += seal_tail(index, info, trailer.number, trailer.index_offset);
+    base::replace_file(path, pack);
+    repository = scratch.open();
+    CHECK((content_of(*repository, record) == content));
+    CHECK(repository->verify({}, {}, VerifyMode::structure).faults.empty());
+    CHECK(faults_of(*repository).find("the hints of group") != std::string::npos);
 }
 
 TEST_CASE("removing a snapshot gives back what no other needs and harms none") {
