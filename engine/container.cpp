@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/text.h"
+#include "engine/overlay_mounts.h"
 
 namespace cprewind::engine {
 namespace {
@@ -56,40 +57,6 @@ std::map<std::string, std::string> published_ports(const json& document) {
         if (!places.empty()) ports[port] = base::join(places, ", ");
     }
     return ports;
-}
-
-// mountinfo writes blank, tab, newline and backslash as \ooo.
-std::string decode_octal(std::string_view text) {
-    std::string out;
-    for (size_t i = 0; i < text.size(); ++i) {
-        auto digit = [&](size_t k) { return text[i + k] >= '0' && text[i + k] <= '7'; };
-        if (text[i] == '\\' && i + 3 < text.size() && digit(1) && digit(2) && digit(3)) {
-            out +=
-                static_cast<char>((text[i + 1] - '0') * 64 + (text[i + 2] - '0') * 8 + (text[i + 3] - '0'));
-            i += 3;
-        } else {
-            out += text[i];
-        }
-    }
-    return out;
-}
-
-// "key=value" in a comma-separated list; a comma inside a value is written "\,".
-std::optional<std::string> option_in(std::string_view options, std::string_view key) {
-    std::string item;
-    for (size_t i = 0; i <= options.size(); ++i) {
-        bool escaped_comma = i > 0 && i < options.size() && options[i] == ',' && options[i - 1] == '\\';
-        if (i < options.size() && (options[i] != ',' || escaped_comma)) {
-            if (escaped_comma) item.pop_back();
-            item += options[i];
-            continue;
-        }
-        if (item.size() > key.size() && item.starts_with(key) && item[key.size()] == '=') {
-            return decode_octal(std::string_view(item).substr(key.size() + 1));
-        }
-        item.clear();
-    }
-    return std::nullopt;
 }
 
 std::string read_or_empty(const fs::path& path) {
@@ -180,21 +147,6 @@ Container find_container(DockerClient& docker, const std::string& name) {
                     "is the socket really Docker's?");
     }
     return container;
-}
-
-std::optional<std::string> root_overlay_option(std::string_view mountinfo, std::string_view key) {
-    std::optional<std::string> found;
-    for (const std::string& line : base::split(mountinfo, '\n')) {
-        size_t dash = line.find(" - ");
-        if (dash == std::string::npos) continue;
-        auto head = base::split(std::string_view(line).substr(0, dash), ' ');
-        auto tail = base::split(std::string_view(line).substr(dash + 3), ' ');
-        // Later mounts lie on top of earlier ones at the same place.
-        if (head.size() > 4 && head[4] == "/" && tail.size() > 2) {
-            found = tail[0] == "overlay" ? option_in(tail[2], key) : std::nullopt;
-        }
-    }
-    return found;
 }
 
 std::optional<fs::path> find_writable_layer(const Container& container) {

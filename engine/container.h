@@ -68,8 +68,4 @@ std::optional<pid_t> find_vfork(const std::vector<pid_t>& processes);
 // What a dump of the container will take, estimated from the resident memory of its processes.
 uint64_t estimate_dump_bytes(const std::vector<pid_t>& processes);
 
-// For tests: the value of `key` in a mountinfo line's super options for the mount at "/", octal escapes
-// decoded.
-std::optional<std::string> root_overlay_option(std::string_view mountinfo, std::string_view key);
-
 }  // namespace cprewind::engine

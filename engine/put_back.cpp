@@ -15,6 +15,7 @@
 #include "base/text.h"
 #include "engine/connections.h"
 #include "engine/criu_log.h"
+#include "engine/overlay_mounts.h"
 #include "engine/resume.h"
 #include "engine/snapshot_files.h"
 #include "engine/timers.h"
@@ -140,6 +141,7 @@ PutBack put_in_place(DockerClient& docker, const Scene& scene, const Target& tar
     auto data = staging.open(target.layer_data.filename().string());
     PutBack changes;
     changes.layer = restore_layer(scene.layer_directory, target.layer, data.get());
+    refresh_mounts_over(scene.layer_directory);
     changes.volumes = restore_volumes(target.volumes);
     if (target.images.empty()) return changes;
     if (!back) journal.step(Step::start);
