@@ -5,7 +5,8 @@ import shutil
 
 import pytest
 
-from support import wait_until
+from programs import COUNTER
+from support import assert_refused, docker, run, wait_until
 
 FIXTURES = pathlib.Path(__file__).resolve().parents[2] / "fixtures"
 
@@ -169,6 +170,44 @@ def test_the_page_needs_nothing_but_itself(repo, directory):
     assert "page 3 has changed" not in text and "0x200000000000" in text and "/tmp/opened-later" in text
     assert not any(word in text for word in ("http:", "https:", "src=", "@import"))
     assert "there already" in repo("diff", f"{FIXTURES}/kitchen", f"{FIXTURES}/kitchen", "--html", page, status=2).err
+    assert "its caller is not known" not in text
+    with_stacks = directory / "stacks.html"
+    repo("diff", f"{FIXTURES}/kitchen", f"{FIXTURES}/kitchen-later", "--stacks", "--html", with_stacks, status=1)
+    assert "its caller is not known: /bin/kitchen is not at hand" in with_stacks.read_text()
+
+
+@pytest.mark.parametrize("words", [["ps"], ["--bytes"], ["mem", "--pages"], ["--stat"], ["--unchanged"]])
+def test_a_page_of_some_parts_only_is_refused(repo, directory, words):
+    result = repo("diff", f"{FIXTURES}/kitchen", f"{FIXTURES}/kitchen-later", "--html", directory / "page", *words, status=2)
+    assert_refused(result, "does not go with it")
+    assert not (directory / "page").exists()
+
+
+def test_a_snapshot_is_compared_with_directories_and_archives(repo, directory):
+    stored = repo("import", FIXTURES / "kitchen", "--json").json["snapshot"]["name"]
+    archive = directory / "kitchen.tar"
+    run(["tar", "-C", FIXTURES / "kitchen", "-cf", archive, "."])
+    for other in (FIXTURES / "kitchen", archive):
+        for pair in ((stored, other), (other, stored)):
+            answer = repo("diff", *pair, "--json").json
+            assert answer["same"] and answer["memory"]["pages"]["equal"] == 68
+    changed = repo("diff", stored, FIXTURES / "kitchen-later", "mem", "--json", status=1).json["memory"]["pages"]
+    assert changed == repo("diff", archive, FIXTURES / "kitchen-later", "mem", "--json", status=1).json["memory"]["pages"]
+
+
+def test_a_fork_differs_from_its_origin_in_what_happened_since(repo, container):
+    counter = container(COUNTER, image="busybox")
+    counter.wait_for_tick(3)
+    origin = repo.snap(counter)["name"]
+    try:
+        repo("fork", origin, "--name", "e2e-parted")
+        fork = repo.snap("e2e-parted")["name"]
+        answer = repo("diff", origin, fork, "--json", status=1).json
+    finally:
+        docker("rm", "--force", "e2e-parted", status=None)
+    assert [c["fate"] for c in answer["processes"]["changes"] if c["pid"] == 1] == [], "the same process"
+    assert answer["files"]["changes"] == []
+    assert 0 < answer["memory"]["pages"]["changed"] < answer["memory"]["pages"]["equal"]
 
 
 def test_a_diff_of_two_containers_that_is_larger_than_a_pipe_comes_whole(repo):

@@ -187,3 +187,21 @@ def test_a_stopped_container_gets_its_volumes_back_and_what_it_has_not_is_refuse
     whole = container(["sleep", "1000"], "--volume", "/:/host", image="busybox")
     assert_refused(repo("snap", whole, "--volumes=/host", status=1), "lies in it")
     assert json.loads(docker("inspect", whole.id))[0]["State"]["Running"]
+
+
+def test_sql_track_and_bisect_know_the_files_of_volumes(repo, scene):
+    first = scene.snap(repo)["name"]
+    scene.change()
+    second = scene.snap(repo)["name"]
+
+    def rows(query):
+        return repo("sql", query, "--json").json["rows"]
+
+    assert [r["destination"] for r in rows("SELECT DISTINCT destination FROM volumes ORDER BY 1")] == ["/data", "/kept"]
+    assert rows("SELECT s.number FROM volume_files f JOIN snapshots s USING (snapshot) WHERE path = 'added'") == [
+        {"number": int(second.split("@")[1])}]
+    tracked = repo("track", scene.writer, "--file", "/kept/settings", "--json").json
+    assert [s["there"] for s in tracked["snapshots"]] == [True, True] and tracked["snapshots"][1]["changed"]
+    assert repo("track", scene.writer, "--file", "/data/deep/link", "--json").json["first"] == second
+    command = ["sh", "-c", 'grep -q red "$CPREWIND_ANSWERS/volumes/kept/settings" && test ! -e "$CPREWIND_ANSWERS/volumes/data/added"']
+    assert repo("bisect", first, second, "--json", "--", *command).json["first_bad"] == second
