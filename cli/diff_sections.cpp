@@ -178,8 +178,9 @@ Section section_fds(Context&, const DiffRequest& request, images::Findings& find
     for (images::Finding& finding : diff.findings) images::add_finding(findings, std::move(finding));
     keep_process(diff.changes, request);
     keep_process(diff.same_ones, request);
+    keep_process(diff.with_processes, request);
     Section section{diff.same(), {}, {}, {}, Json::object()};
-    Json list = Json::array(), same = Json::array();
+    Json list = Json::array(), same = Json::array(), with_processes = Json::array();
     uint64_t counts[3] = {};
     for (const inspect::FdChange& change : diff.changes) {
         ++counts[static_cast<size_t>(change.fate)];
@@ -192,11 +193,19 @@ Section section_fds(Context&, const DiffRequest& request, images::Findings& find
             same.push_back(fd_json(change, "same"));
         }
     }
+    section.details = section.lines;
+    for (const inspect::FdChange& change : diff.with_processes) {
+        section.details.push_back(fd_line(change, change.fate == inspect::FdFate::opened ? "came" : "went"));
+        with_processes.push_back(fd_json(change, name_of(change.fate)));
+    }
     section.headline = fmt::format("{} opened, {} closed, {} changed, {} unchanged", counts[0], counts[1],
                                    counts[2], diff.unchanged);
+    if (!with_processes.empty())
+        section.headline += fmt::format("; {} came or went with processes", with_processes.size());
     section.json["changes"] = std::move(list);
     section.json["unchanged"] = diff.unchanged;
     section.json["same"] = request.unchanged ? std::move(same) : Json();
+    section.json["with_processes"] = std::move(with_processes);
     return section;
 }
 

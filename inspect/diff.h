@@ -103,6 +103,8 @@ struct FdChange {
 struct FdDiff {
     std::vector<FdChange> changes;    // of processes that exist on both sides
     std::vector<FdChange> same_ones;  // likewise, with no change
+    // Opened ones of processes that have come, closed ones of those that are gone: no difference of their own.
+    std::vector<FdChange> with_processes;
     uint64_t unchanged = 0;
     images::Findings findings;
 

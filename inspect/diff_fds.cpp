@@ -77,6 +77,9 @@ FdDiff diff_fds(Moment a, Moment b, const PidSet& reused, bool renumbered) {
     for (const images::Process& process : a.checkpoint.processes) {
         on_both[process.pid] = find_same(b.checkpoint, process.pid, reused) != nullptr;
     }
+    auto tell = [&](const FdRow& row, FdFate fate) {
+        (on_both[row.pid] ? diff.changes : diff.with_processes).push_back(make_change(row, fate));
+    };
     auto old_row = before.begin();
     auto new_row = after.begin();
     while (old_row != before.end() || new_row != after.end()) {
@@ -85,15 +88,15 @@ FdDiff diff_fds(Moment a, Moment b, const PidSet& reused, bool renumbered) {
         bool only_new =
             old_row == before.end() || (new_row != after.end() && new_row->first < old_row->first);
         if (only_old) {
-            if (on_both[old_row->first.first])
-                diff.changes.push_back(make_change(old_row->second.fd, FdFate::closed));
+            tell(old_row->second.fd, FdFate::closed);
             ++old_row;
         } else if (only_new) {
-            if (on_both[new_row->first.first])
-                diff.changes.push_back(make_change(new_row->second.fd, FdFate::opened));
+            tell(new_row->second.fd, FdFate::opened);
             ++new_row;
         } else {
             if (!on_both[new_row->first.first]) {
+                tell(old_row->second.fd, FdFate::closed);
+                tell(new_row->second.fd, FdFate::opened);
                 ++old_row, ++new_row;
                 continue;
             }

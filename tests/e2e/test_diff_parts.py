@@ -122,6 +122,8 @@ def test_a_child_that_took_over_a_pid_is_another_process(repo, container):
     diff = repo("diff", before, after, "--json", status=1).json
     assert [(c["fate"], c["pid"]) for c in diff["processes"]["changes"]] == [("gone", 50), ("added", 50)]
     assert diff["processes"]["unchanged"] == 1 and diff["fds"]["changes"] == []
+    with_them = {(c["pid"], c["fate"]) for c in diff["fds"]["with_processes"]}
+    assert with_them == {(50, "opened"), (50, "closed")}
     assert [p["only_in"] for p in diff["memory"]["processes"] if p["pid"] == 50] == ["a", "b"]
     # With the present it is the same, and after a rewind, which gives everybody a new start time, nobody is new.
     now = repo("diff", before, f"{heirs}@now", "ps", "--json", status=1).json["processes"]["changes"]

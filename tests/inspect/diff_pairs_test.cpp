@@ -1,4 +1,5 @@
 // Comparisons of all fixtures with all: what holds whatever the evidence.
+#include <algorithm>
 #include <catch2/catch_test_macros.hpp>
 #include <filesystem>
 #include <memory>
@@ -72,8 +73,17 @@ TEST_CASE("diff is antisymmetric: what came one way went the other way") {
                  back = diff_processes(b->moment(), a->moment());
             CHECK(there.unchanged == back.unchanged);
             CHECK(there.changes.size() == back.changes.size());
-            CHECK(diff_fds(a->moment(), b->moment()).unchanged ==
-                  diff_fds(b->moment(), a->moment()).unchanged);
+            FdDiff fds = diff_fds(a->moment(), b->moment()), fds_back = diff_fds(b->moment(), a->moment());
+            CHECK(fds.unchanged == fds_back.unchanged);
+            auto count_fds = [](const std::vector<FdChange>& changes, FdFate fate) {
+                return std::count_if(changes.begin(), changes.end(),
+                                     [&](const FdChange& change) { return change.fate == fate; });
+            };
+            for (auto list : {&FdDiff::changes, &FdDiff::with_processes}) {
+                CHECK(count_fds(fds.*list, FdFate::opened) == count_fds(fds_back.*list, FdFate::closed));
+                CHECK(count_fds(fds.*list, FdFate::closed) == count_fds(fds_back.*list, FdFate::opened));
+                CHECK(count_fds(fds.*list, FdFate::changed) == count_fds(fds_back.*list, FdFate::changed));
+            }
             CHECK(diff_system(a->moment(), b->moment(), nullptr, nullptr).changes.size() ==
                   diff_system(b->moment(), a->moment(), nullptr, nullptr).changes.size());
 
