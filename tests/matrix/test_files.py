@@ -181,13 +181,13 @@ def test_outside_files_open_and_grown(cell, mount, kind):
         assert result.status == 1 and "size" in result.err, repr(result)
         assert made.state == "running" and ask(made) == red, "it stands where it stood"
         cell.cannot("a program that goes back to a file of now would write garbage into it: CRIU refuses, and the "
-                    "container stands where it stood", result.err, "capture the volume: `cprewind snap --volumes`")
+                    "container stands where it stood", result.err, "capture it: `cprewind snap --volumes=NAME` (a volume, or a bind mount by where it is mounted)")
     cell.rewind(made)
 
 
 @both
 def test_outside_files_captured(cell, mount, kind):
-    """{kind} that is captured (`snap --volumes`), with a file open that has grown since: its files go back, too"""
+    """{kind} that is captured (`snap --volumes=/data`), with a file open that has grown since: its files go back, too"""
     if cell.by.name != "cprewind":
         pytest.fail("Docker has no way to keep a volume's files of then")
     if "--volumes" not in cell.by.repo("snap", "--help").out:
@@ -196,7 +196,7 @@ def test_outside_files_captured(cell, mount, kind):
     made = cell.witness(*options, file="/data/witness.log")
     made.exec("sh", "-c", "echo then >/data/file")
     blue = ask(made, "blue")
-    cell.snap(made, "--volumes")
+    cell.snap(made, "--volumes=/data")  # a bind mount is captured only when it is named
     ask(made, "red")
     made.exec("sh", "-c", "echo now >/data/file; echo new >/data/new")
     cell.rewind(made)
