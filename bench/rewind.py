@@ -64,6 +64,7 @@ class BareTicker(Ticker):
         (self.bundle / "rootfs/bench").mkdir(parents=True)
         run(["runc", "spec"], cwd=self.bundle)
         config = json.loads((self.bundle / "config.json").read_text())
+        config["root"]["readonly"] = False  # CRIU makes a directory in it
         config["process"].update(terminal=False, args=["/bench/ticker", "/bench/ring", str(self.mebibytes)])
         config["mounts"].append({"destination": "/bench", "type": "bind", "source": str(self.directory), "options": ["rbind", "rw"]})
         (self.bundle / "config.json").write_text(json.dumps(config))
