@@ -7,7 +7,7 @@ from support import plans, run, staging_directories, wait_until
 
 
 def no_cprewind_left():
-    return run(["pgrep", "-x", "cprewind"], status=None).status == 1
+    return run(["pgrep", "-x", "cprewind|cprewind-guard"], status=None).status == 1
 
 
 def kill_after(process, milliseconds):
