@@ -1,11 +1,13 @@
 """Bringing a process with a 512 MiB heap back: from its kill to its first tick, against `docker kill` and
 `docker start --checkpoint` where the engine can restore at all, and against a bare `runc restore` from tmpfs."""
 
+import http.client
 import json
 import os
 import pathlib
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -26,6 +28,11 @@ def measure():
     yield row("rewind.down", down, "s", peer="docker kill, start --checkpoint" if peer else None, peer_figure=peer,
               limit_ratio=0.125 if peer else None)
     yield row("rewind.down-runc", down, "s", peer="kill, runc restore from tmpfs", peer_figure=bare, limit_ratio=1.3)
+    # What Docker itself takes to stop and start any container, beyond what runc takes for the same: no rewind through
+    # Docker can be down for less than a bare restore and this.
+    through_docker, by_runc = measure_starts()
+    yield row("rewind.down-floor", bare + through_docker - by_runc, "s", peer="kill, runc restore from tmpfs", peer_figure=bare)
+    yield row("rewind.docker-start", through_docker, "s", peer="runc run of the same", peer_figure=by_runc)
     yield row("rewind.down-reported", reported, "s")
     yield row("rewind.wall", wall, "s")
 
@@ -80,6 +87,13 @@ class BareTicker(Ticker):
 
     def rewind(self):
         """From its kill to its first tick, s."""
+        return self.again("restore", "--detach", "--bundle", self.bundle, "--image-path", self.images, self.name)
+
+    def start(self):
+        """Likewise, from its beginning."""
+        return self.again("run", "--detach", "--bundle", self.bundle, self.name)
+
+    def again(self, *words):
         pid = json.loads(run([*self.runc, "state", self.name]))["pid"]
         began = time.time_ns()
         os.kill(pid, signal.SIGKILL)
@@ -87,13 +101,39 @@ class BareTicker(Ticker):
             time.sleep(0.001)
         dead = time.time_ns()
         self.quietly("delete", "--force", self.name)
-        self.quietly("restore", "--detach", "--bundle", self.bundle, "--image-path", self.images, self.name)
+        self.quietly(*words)
         return (first_tick_after(self, dead) - began) / 1e9
 
     def quietly(self, *words):
         # What runs on afterwards would hold a pipe open for ever.
         subprocess.run([*map(str, self.runc), *map(str, words)], check=True, stdin=subprocess.DEVNULL,
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60)
+
+
+def measure_starts():
+    """From kill to first tick of a program with nothing in its memory, started again: by Docker's API, as `rewind` calls
+    it, and by runc alone."""
+    through_docker, by_runc = [], []
+    with Ticker("bench-empty", 1, "runc") as ticker, BareTicker("bench-bare-empty", 1, "") as bare:
+        for _ in range(ROUNDS):
+            began = time.time_ns()
+            call_docker("POST", f"/containers/{ticker.id}/stop?t=0&signal=SIGKILL")
+            stopped = time.time_ns()
+            call_docker("POST", f"/containers/{ticker.id}/start")
+            through_docker.append((first_tick_after(ticker, stopped) - began) / 1e9)
+            by_runc.append(bare.start())
+    return median(through_docker), median(by_runc)
+
+
+def call_docker(method, path):
+    connection = http.client.HTTPConnection("docker")
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.connect("/var/run/docker.sock")
+    connection.request(method, path)
+    answer = connection.getresponse()
+    if answer.status >= 400:
+        raise RuntimeError(f"{method} {path}: {answer.read().decode()}")
+    connection.close()
 
 
 def measure_docker():

@@ -99,7 +99,7 @@ int run_core(Context& context, const std::vector<std::string>& arguments) {
 
     NewFile file(output);
     Progress progress(!context.json);
-    write_core(core, file.fd(), output, progress);
+    write_core(subject, core, file.fd(), output, progress);
     uint64_t size = file.finish(NewFile::Sync::no);
     progress.clear();
     if (context.json) {

@@ -209,7 +209,7 @@ int run_gdb(Context& context, const std::vector<std::string>& arguments) {
     for (int signal : {SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGALRM}) ::signal(signal, on_signal);
     Progress progress(true);
     base::Fd file = base::open_file(directory.path() / "core", O_RDWR | O_CREAT | O_EXCL);
-    write_core(core, file.get(), "the core", progress, stop_if_ended);
+    write_core(subject, core, file.get(), "the core", progress, stop_if_ended);
     file.reset();
     Root root(directory.path() / "root", sources.files());
     std::optional<uint32_t> executable_id;

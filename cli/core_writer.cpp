@@ -6,11 +6,12 @@
 #include <cerrno>
 
 #include "base/error.h"
+#include "inspect/ordered_work.h"
 
 namespace cprewind::cli {
 
-void write_core(const inspect::CoreFile& core, int fd, const std::string& name, Progress& progress,
-                const std::function<void()>& check) {
+void write_core(const Subject& subject, const inspect::CoreFile& core, int fd, const std::string& name,
+                Progress& progress, const std::function<void()>& check) {
     if (core.size() > INT64_MAX || ::ftruncate(fd, static_cast<off_t>(core.size())) != 0) {
         int e = core.size() > INT64_MAX ? EFBIG : errno;
         base::throw_errno(e, fmt::format("write {}", name));
@@ -20,7 +21,8 @@ void write_core(const inspect::CoreFile& core, int fd, const std::string& name, 
                [&](uint64_t done) {
                    if (check) check();
                    progress.show("writing the core", done, core.memory_bytes());
-               });
+               },
+               subject.reads_anywhere() ? inspect::ordered_workers() : 1);
 }
 
 }  // namespace cprewind::cli

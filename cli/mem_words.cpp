@@ -151,9 +151,7 @@ const images::Process& only_process(const MemRequest& request) {
 inspect::ScanOptions scan_options(const MemRequest& request, Progress& progress) {
     inspect::ScanOptions options;
     options.filter = request.filter;
-    std::error_code ignored;
-    options.parallel_reads =
-        request.subject.record.has_value() || std::filesystem::is_directory(request.subject.name, ignored);
+    options.parallel_reads = request.subject.reads_anywhere();
     uint64_t total = 0;
     for (const std::string& name : request.subject.images->list()) {
         if (!name.starts_with("pages-")) continue;

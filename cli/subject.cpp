@@ -106,6 +106,11 @@ std::unique_ptr<store::Repository> open_for_reading(const Context& context) {
     return store::open_repository(context.repository, store::OpenMode::read);
 }
 
+bool Subject::reads_anywhere() const {
+    std::error_code ignored;
+    return record.has_value() || std::filesystem::is_directory(name, ignored);
+}
+
 Subject open_subject(const Context& context, const std::string& reference) {
     Subject subject = is_path(reference) ? open_path(reference) : open_snapshot(context, reference);
     load_subject(subject);

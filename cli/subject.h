@@ -32,6 +32,8 @@ struct Subject {
     inspect::StartTimes started;  // of its processes; empty when nobody noted them
 
     inspect::Moment moment() const { return {checkpoint, *images}; }
+    // Several may read it at once, each elsewhere. An archive may be compressed, and then only goes forward.
+    bool reads_anywhere() const;
 };
 
 // `reference` is a path when it holds a "/" or is "." or "..", else the name of a snapshot.

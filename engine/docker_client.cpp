@@ -1,6 +1,5 @@
 #include "engine/docker_client.h"
 
-#include <curl/curl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -10,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "engine/libcurl.h"
 
 namespace cprewind::engine {
 namespace {
@@ -77,7 +77,7 @@ unsigned EngineVersion::major() const {
     return static_cast<unsigned>(base::parse_number(base::split(engine, '.')[0]).value_or(0));
 }
 
-DockerClient::DockerClient() : socket_(find_socket()), curl_(curl_easy_init()) {
+DockerClient::DockerClient() : socket_(find_socket()), curl_(libcurl().init()) {
     CPREWIND_CHECK(curl_ != nullptr);
     json version = call("GET", "/version", "ask Docker for its version", {}, seconds(10));
     version_.engine = text_field(version, "Version");
@@ -97,7 +97,7 @@ DockerClient::DockerClient() : socket_(find_socket()), curl_(curl_easy_init()) {
 }
 
 DockerClient::~DockerClient() {
-    curl_easy_cleanup(curl_);
+    libcurl().cleanup(curl_);
 }
 
 DockerClient::Answer DockerClient::request(std::string_view method, const std::string& path,
@@ -110,28 +110,29 @@ DockerClient::Answer DockerClient::request(std::string_view method, const std::s
 DockerClient::Answer DockerClient::send(std::string_view method, const std::string& path,
                                         const std::string& sent, const char* content_type, seconds limit) {
     Answer answer;
-    curl_easy_reset(curl_);
-    curl_slist* headers = curl_slist_append(nullptr, content_type);
-    headers = curl_slist_append(headers, "Expect:");
-    curl_easy_setopt(curl_, CURLOPT_UNIX_SOCKET_PATH, socket_.c_str());
-    curl_easy_setopt(curl_, CURLOPT_URL, ("http://docker" + prefix_ + path).c_str());
-    curl_easy_setopt(curl_, CURLOPT_CUSTOMREQUEST, std::string(method).c_str());
-    curl_easy_setopt(curl_, CURLOPT_PROXY, "");
-    curl_easy_setopt(curl_, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(curl_, CURLOPT_CONNECTTIMEOUT, 5L);
-    curl_easy_setopt(curl_, CURLOPT_TIMEOUT, static_cast<long>(limit.count()));
-    curl_easy_setopt(curl_, CURLOPT_HTTPHEADER, headers);
-    curl_easy_setopt(curl_, CURLOPT_WRITEFUNCTION, collect);
-    curl_easy_setopt(curl_, CURLOPT_WRITEDATA, &answer.body);
+    const Libcurl& curl = libcurl();
+    curl.reset(curl_);
+    curl_slist* headers = curl.slist_append(nullptr, content_type);
+    headers = curl.slist_append(headers, "Expect:");
+    curl.setopt(curl_, CURLOPT_UNIX_SOCKET_PATH, socket_.c_str());
+    curl.setopt(curl_, CURLOPT_URL, ("http://docker" + prefix_ + path).c_str());
+    curl.setopt(curl_, CURLOPT_CUSTOMREQUEST, std::string(method).c_str());
+    curl.setopt(curl_, CURLOPT_PROXY, "");
+    curl.setopt(curl_, CURLOPT_NOSIGNAL, 1L);
+    curl.setopt(curl_, CURLOPT_CONNECTTIMEOUT, 5L);
+    curl.setopt(curl_, CURLOPT_TIMEOUT, static_cast<long>(limit.count()));
+    curl.setopt(curl_, CURLOPT_HTTPHEADER, headers);
+    curl.setopt(curl_, CURLOPT_WRITEFUNCTION, collect);
+    curl.setopt(curl_, CURLOPT_WRITEDATA, &answer.body);
     if (method != "GET") {
-        curl_easy_setopt(curl_, CURLOPT_POSTFIELDS, sent.data());
-        curl_easy_setopt(curl_, CURLOPT_POSTFIELDSIZE, static_cast<long>(sent.size()));
+        curl.setopt(curl_, CURLOPT_POSTFIELDS, sent.data());
+        curl.setopt(curl_, CURLOPT_POSTFIELDSIZE, static_cast<long>(sent.size()));
     }
-    CURLcode code = curl_easy_perform(curl_);
+    CURLcode code = curl.perform(curl_);
     long connect_errno = 0;
-    curl_easy_getinfo(curl_, CURLINFO_OS_ERRNO, &connect_errno);
-    curl_easy_getinfo(curl_, CURLINFO_RESPONSE_CODE, &answer.status);
-    curl_slist_free_all(headers);
+    curl.getinfo(curl_, CURLINFO_OS_ERRNO, &connect_errno);
+    curl.getinfo(curl_, CURLINFO_RESPONSE_CODE, &answer.status);
+    curl.slist_free_all(headers);
     if (code == CURLE_OK) return answer;
 
     if (code == CURLE_COULDNT_CONNECT) {
@@ -149,7 +150,7 @@ DockerClient::Answer DockerClient::send(std::string_view method, const std::stri
                     "see whether dockerd is stuck (journalctl -u docker)");
     }
     throw Error(ErrorKind::unavailable,
-                fmt::format("talking to Docker on {} failed: {}", socket_, curl_easy_strerror(code)),
+                fmt::format("talking to Docker on {} failed: {}", socket_, curl.strerror(code)),
                 "see whether dockerd has died (journalctl -u docker)");
 }
 

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "inspect/file_content.h"
+#include "inspect/mounts.h"
 
 namespace cprewind::inspect {
 
@@ -82,31 +83,43 @@ std::unique_ptr<ImageFile> ContainerFiles::open_ghost(uint32_t file_id) const {
 }
 
 ContainerFiles::Found ContainerFiles::open(const std::string& path) const {
+    const images::Mount* mount = mount_beside_root(moment_.checkpoint, path);
+    if (mount == nullptr) {
+        if (auto in_layer = open_in_layer(path)) return std::move(*in_layer);
+    }
+    for (const Directory& directory : directories_) {
+        if (auto file = directory(path)) return {std::move(file), {}};
+    }
+    std::string where = mount == nullptr ? "it is "
+                                         : fmt::format("it is on the mount at {} ({}), ", mount->mountpoint,
+                                                       mount->filesystem);
+    return {nullptr,
+            where + (directories_.empty()
+                         ? "not in the snapshot; --sysroot DIR names the container's root file system"
+                         : "neither in the snapshot nor below the root file system that was given")};
+}
+
+std::optional<ContainerFiles::Found> ContainerFiles::open_in_layer(const std::string& path) const {
     auto entry = layer_.find(path);
     if (entry != layer_.end() && !entry->second->hard_link_to.empty())
         entry = layer_.find("/" + entry->second->hard_link_to);
     if (entry != layer_.end()) {
         if (entry->second->type == images::FileType::regular)
-            return {std::make_unique<LayerFile>(*entry->second, layer_data_), {}};
-        return {nullptr, entry->second->is_whiteout() ? "it was removed from the container"
-                                                      : "it is no regular file in the writable layer"};
+            return Found{std::make_unique<LayerFile>(*entry->second, layer_data_), {}};
+        return Found{nullptr, entry->second->is_whiteout() ? "it was removed from the container"
+                                                           : "it is no regular file in the writable layer"};
     }
     // A whiteout or an opaque directory above it hides what the container image has.
     for (size_t slash = path.rfind('/'); slash != std::string::npos && slash > 0;
          slash = path.rfind('/', slash - 1)) {
         auto above = layer_.find(path.substr(0, slash));
         if (above != layer_.end() && above->second->is_whiteout())
-            return {nullptr, "it was removed from the container"};
+            return Found{nullptr, "it was removed from the container"};
     }
     for (const std::string& directory : opaque_) {
-        if (path.starts_with(directory)) return {nullptr, "it was removed from the container"};
+        if (path.starts_with(directory)) return Found{nullptr, "it was removed from the container"};
     }
-    for (const Directory& directory : directories_) {
-        if (auto file = directory(path)) return {std::move(file), {}};
-    }
-    return {nullptr, directories_.empty()
-                         ? "it is not in the snapshot; --sysroot DIR names the container's root file system"
-                         : "it is neither in the snapshot nor below the root file system that was given"};
+    return std::nullopt;
 }
 
 ContainerFiles::Found ContainerFiles::open_mapped(const std::string& path,

@@ -1,5 +1,6 @@
 // Files that processes had mapped or ran, as the container saw them at that moment: deleted ones lie in the checkpoint,
-// changed ones in the writable layer, the rest in directories that stand for the container image.
+// changed ones in the writable layer, the rest in directories that stand for the container image. Of a file on a mount (a
+// volume, one file bound over another) the layer has at most the empty place that it is mounted on.
 #pragma once
 
 #include <functional>
@@ -37,6 +38,8 @@ class ContainerFiles {
 
  private:
     std::unique_ptr<images::ImageFile> open_ghost(uint32_t file_id) const;
+    // Nothing when the layer does not know it, and what lies beneath counts.
+    std::optional<Found> open_in_layer(const std::string& path) const;
 
     Moment moment_;
     std::map<std::string, const images::LayerEntry*> layer_;  // by path, with "/"

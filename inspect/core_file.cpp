@@ -6,9 +6,13 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
+#include <memory>
+#include <tuple>
 
 #include "base/error.h"
 #include "images/pages.h"
+#include "inspect/ordered_work.h"
 #include "inspect/thread_registers.h"
 
 namespace cprewind::inspect {
@@ -25,6 +29,8 @@ using images::Process;
 
 constexpr uint64_t k_block = 1u << 20;
 constexpr uint64_t k_zero_unit = 4096;
+// What a worker takes at once: enough for a stream to get going, little enough to have something to report.
+constexpr uint64_t k_piece = 16u << 20;
 
 template <typename T>
 void append_struct(std::string& out, const T& value) {
@@ -76,7 +82,7 @@ std::vector<CoreThread> load_threads(Moment moment, const Process& process, cons
 
 CoreFile::CoreFile(Moment moment, const Process& process, const ContainerFiles& files,
                    images::Findings& findings)
-    : process_(process), memory_(moment.source, process, findings), files_(files) {
+    : moment_(moment), process_(process), memory_(moment.source, process, findings), files_(files) {
     if (process.state == images::ProcessState::zombie) {
         throw Error(ErrorKind::unsupported,
                     fmt::format("process {} is a zombie: it had no memory any more", process.pid.value));
@@ -204,10 +210,14 @@ std::string CoreFile::make_head(const std::string& notes) const {
     return out + notes;
 }
 
-// Copies memory of all kinds in blocks.
+// One worker's way to the memory: streams go forward, each in its own piece.
 struct CoreFile::Writer {
+    Writer(const CoreFile& of, const Sink& to, images::Findings& findings)
+        : core(of), sink(to), memory(of.moment_.source, of.process_, findings) {}
+
     const CoreFile& core;
     const Sink& sink;
+    AddressSpace memory;
     std::map<const images::PageMap*, images::RunStream> streams;
     std::vector<std::byte> block;
 
@@ -240,7 +250,7 @@ struct CoreFile::Writer {
         }
     }
 
-    void segment(const CoreSegment& segment, const Report& report, uint64_t before) {
+    void piece(const CoreSegment& segment, uint64_t begin, uint64_t size) {
         auto next =
             std::upper_bound(core.process_.mappings.begin(), core.process_.mappings.end(), segment.address,
                              [](uint64_t a, const Mapping& mapping) { return a < mapping.start; });
@@ -248,31 +258,54 @@ struct CoreFile::Writer {
         // One at a time: a process may have mapped more files than we may have open.
         std::unique_ptr<images::ImageFile> file;
         if (mapping.is_file()) file = core.files_.open_mapped(mapping.path, mapping.file_id).file;
-        // In pieces, so that there is something to report.
-        constexpr uint64_t k_piece = 64u << 20;
-        for (uint64_t done = 0; done < segment.bytes; done += k_piece) {
-            core.memory_.visit(segment.address + done, std::min(k_piece, segment.bytes - done),
-                               [&](const AddressSpace::Part& part) {
-                                   uint64_t offset = segment.offset + (part.address - segment.address);
-                                   if (part.state == PageState::present) present(part, offset);
-                                   if (part.state == PageState::from_file && file)
-                                       from_file(*file, mapping.offset + (part.address - mapping.start),
-                                                 part.bytes, offset);
-                               });
-            report(before + std::min(done + k_piece, segment.bytes));
-        }
+        memory.visit(segment.address + begin, size, [&](const AddressSpace::Part& part) {
+            uint64_t offset = segment.offset + (part.address - segment.address);
+            if (part.state == PageState::present) present(part, offset);
+            if (part.state == PageState::from_file && file) {
+                std::lock_guard guard(core.files_lock_);
+                from_file(*file, mapping.offset + (part.address - mapping.start), part.bytes, offset);
+            }
+        });
     }
 };
 
-void CoreFile::write(const Sink& sink, const Report& report) const {
+void CoreFile::write(const Sink& sink, const Report& report, size_t workers) const {
     sink(0, std::as_bytes(std::span(head_)));
-    Writer writer{*this, sink, {}, {}};
-    uint64_t done = 0;
+    struct Begin {
+        size_t piece = 0;  // the segment's first
+        const CoreSegment* segment = nullptr;
+    };
+    std::vector<Begin> begins;
+    size_t pieces = 0;
     for (const CoreSegment& segment : segments_) {
         if (!segment.has_content) continue;
-        writer.segment(segment, report, done);
-        done += segment.bytes;
+        begins.push_back({pieces, &segment});
+        pieces += static_cast<size_t>((segment.bytes + k_piece - 1) / k_piece);
     }
+    // Where a piece begins in its segment, and how much it is.
+    auto place = [&](size_t piece) {
+        auto next = std::upper_bound(begins.begin(), begins.end(), piece,
+                                     [](size_t a, const Begin& b) { return a < b.piece; });
+        const Begin& of = *std::prev(next);
+        uint64_t begin = (piece - of.piece) * k_piece;
+        return std::tuple(of.segment, begin, std::min(k_piece, of.segment->bytes - begin));
+    };
+    images::Findings told_before;
+    std::vector<std::unique_ptr<Writer>> writers;
+    for (size_t i = 0; i < std::min(workers, pieces); ++i)
+        writers.push_back(std::make_unique<Writer>(*this, sink, told_before));
+    uint64_t done = 0;
+    OrderedWork work;
+    work.work = [&](size_t worker, size_t piece, size_t) {
+        auto [segment, begin, size] = place(piece);
+        writers[worker]->piece(*segment, begin, size);
+    };
+    work.finish = [&](size_t piece, size_t) {
+        done += std::get<2>(place(piece));
+        report(done);
+        return true;
+    };
+    run_ordered(pieces, writers.size(), work);
 }
 
 }  // namespace cprewind::inspect

@@ -7,11 +7,12 @@
 // names). Known are: what the dump holds, zeros, shared memory, and pages of mapped files that can be opened. With more
 // than 65,534 segments their count is in the first section header, as the kernel does it.
 //
-// The output is sparse: pages of nothing but zeros are never written. Memory is bounded: one block at a time.
+// The output is sparse: pages of nothing but zeros are never written. Memory is bounded: a block for each worker.
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -58,22 +59,25 @@ class CoreFile {
     // Zeros in the core, because nothing at hand has them: lost, in an absent parent, left behind by lazy migration.
     uint64_t lost_bytes() const { return lost_bytes_; }
 
-    // Gives all that is not zero, in ascending order.
+    // Gets all that is not zero: with one worker in ascending order, with several from their threads at the same time.
     using Sink = std::function<void(uint64_t offset, std::span<const std::byte> bytes)>;
     // Memory bytes done, of memory_bytes().
     using Report = std::function<void(uint64_t done)>;
-    void write(const Sink& sink, const Report& report) const;
+    // One worker for what can only be read forward, as compressed archives are.
+    void write(const Sink& sink, const Report& report, size_t workers) const;
 
  private:
     struct Writer;
     void plan_mapping(const images::Mapping& mapping);
     std::string make_head(const std::string& notes) const;
 
+    Moment moment_;
     const images::Process& process_;
     images::AddressSpace memory_;
     images::Architecture architecture_ = images::Architecture::unknown;
     std::vector<CoreSegment> segments_;
     const ContainerFiles& files_;
+    mutable std::mutex files_lock_;  // what lies in the writable layer is read from one file
     std::vector<CoreGap> gaps_;
     std::string head_;  // all before memory
     size_t threads_ = 0;

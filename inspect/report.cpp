@@ -14,6 +14,7 @@
 #include "images/pages.h"
 #include "inspect/creds.h"
 #include "inspect/file_content.h"
+#include "inspect/mounts.h"
 #include "inspect/names.h"
 #include "inspect/ps.h"
 #include "inspect/sockets.h"
@@ -58,18 +59,6 @@ void look_at_protection(Looker& looker, const Process& process) {
     }
 }
 
-// The mount that `path` is on: the one with the longest mountpoint, of equal ones the last.
-const images::Mount* mount_of(const images::Checkpoint& checkpoint, const std::string& path) {
-    const images::Mount* best = nullptr;
-    for (const images::Mount& mount : checkpoint.mounts) {
-        const std::string& point = mount.mountpoint;
-        bool above = point == "/" ||
-                     (path.starts_with(point) && (path.size() == point.size() || path[point.size()] == '/'));
-        if (above && (best == nullptr || point.size() >= best->mountpoint.size())) best = &mount;
-    }
-    return best;
-}
-
 void look_at_origin(Looker& looker, const Process& process) {
     std::set<std::string> told;
     for (const Mapping& mapping : process.mappings) {
@@ -82,9 +71,8 @@ void look_at_origin(Looker& looker, const Process& process) {
         } else if (file->deleted) {
             from = "a deleted file";
         } else {
-            const images::Mount* mount = mount_of(looker.moment.checkpoint, mapping.path);
-            if (mount != nullptr && mount->mountpoint != "/" && mount->filesystem == "tmpfs")
-                from = "a file on tmpfs";
+            const images::Mount* mount = mount_beside_root(looker.moment.checkpoint, mapping.path);
+            if (mount != nullptr && mount->filesystem == "tmpfs") from = "a file on tmpfs";
         }
         if (from != nullptr)
             looker.add(OddityKind::unusual_execution, &process,
@@ -92,10 +80,12 @@ void look_at_origin(Looker& looker, const Process& process) {
     }
 }
 
-// Bytes of the file at `path`, from the writable layer or from elsewhere.
+// Bytes of the file at `path`, from the writable layer or from elsewhere. What the layer has below a mountpoint is what
+// the mount hides.
 std::optional<std::string> file_bytes(Looker& looker, const std::string& path, uint64_t offset,
                                       uint64_t size) {
-    auto entry = looker.layer.find(path);
+    auto entry = mount_beside_root(looker.moment.checkpoint, path) != nullptr ? looker.layer.end()
+                                                                               : looker.layer.find(path);
     if (entry != looker.layer.end() && entry->second->type == images::FileType::regular) {
         if (!entry->second->hard_link_to.empty()) {
             entry = looker.layer.find("/" + entry->second->hard_link_to);
@@ -153,6 +143,13 @@ void look_at_environment(Looker& looker, images::MemoryWindow& memories, const P
 
 void look_at_executable(Looker& looker, const Process& process) {
     if (process.executable.empty() || looker.input.layer == nullptr) return;
+    if (const images::Mount* mount = mount_beside_root(looker.moment.checkpoint, process.executable)) {
+        looker.add(OddityKind::foreign_executable, &process,
+                   fmt::format("runs {}, which is not the container image's: it is on a mount",
+                               process.executable),
+                   fmt::format("{} at {}", mount->filesystem, mount->mountpoint));
+        return;
+    }
     auto entry = looker.layer.find(process.executable);
     if (entry == looker.layer.end()) return;
     if (entry->second->is_whiteout()) {

@@ -33,7 +33,7 @@ void make_core(inspect::Moment moment, const images::Process& process) {
             fuzz::must(offset <= core.size() && bytes.size() <= core.size() - offset,
                        "all of it is in the core");
         },
-        [](uint64_t) {});
+        [](uint64_t) {}, 1);
 }
 
 void look_at_processes(inspect::Moment moment) {

@@ -65,3 +65,28 @@ TEST_CASE("the writable layer goes before the container image, and what it remov
     }
     CHECK(deleted == 2);
 }
+
+TEST_CASE("of a file on a mount the layer has only the empty place that it is mounted on") {
+    images::DirectorySource source(CPREWIND_FIXTURES "/states/deleted");
+    images::Checkpoint checkpoint = images::load_checkpoint(source);
+    checkpoint.mounts.clear();
+    for (const char* point : {"/", "/bin/tool", "/data"}) {
+        images::Mount mount;
+        mount.mountpoint = point;
+        mount.filesystem = "ext4";
+        checkpoint.mounts.push_back(mount);
+    }
+    images::LayerTree layer;
+    layer.entries.push_back(entry("bin/tool", images::FileType::regular));
+    layer.entries.push_back(entry("bin/tools", images::FileType::regular));
+    layer.entries.push_back(entry("data", images::FileType::character_device));
+    auto sysroot = [](const std::string& path) -> std::unique_ptr<images::ImageFile> {
+        return path == "/data/absent" ? nullptr : std::make_unique<images::test::MemoryFile>("given");
+    };
+    images::Findings findings;
+    ContainerFiles files({checkpoint, source}, &layer, nullptr, {sysroot}, findings);
+    CHECK(content(files.open("/bin/tool")) == "given");
+    CHECK(content(files.open("/bin/tools")).empty());
+    CHECK(content(files.open("/data/x")) == "given");
+    CHECK(content(files.open("/data/absent")).find("on the mount at /data (ext4)") != std::string::npos);
+}

@@ -4,6 +4,7 @@
 
 #include <catch2/catch_test_macros.hpp>
 #include <cstring>
+#include <mutex>
 #include <map>
 #include <utility>
 
@@ -29,17 +30,23 @@ struct Note {
 // A core written into memory, and looked at through libelf.
 class ReadCore {
  public:
-    explicit ReadCore(const CoreFile& core) : bytes_(core.size(), '\0') {
+    explicit ReadCore(const CoreFile& core, size_t workers = 1) : bytes_(core.size(), '\0') {
         uint64_t last = 0;
+        bool in_order = true, inside = true;
+        std::mutex lock;
         core.write(
             [&](uint64_t offset, std::span<const std::byte> bytes) {
-                REQUIRE(offset >= last);
+                std::lock_guard guard(lock);
+                in_order = in_order && offset >= last;
                 last = offset + bytes.size();
-                REQUIRE(last <= bytes_.size());
+                inside = inside && last <= bytes_.size();
+                if (!inside) return;
                 std::memcpy(bytes_.data() + offset, bytes.data(), bytes.size());
                 given_ += bytes.size();
             },
-            [](uint64_t) {});
+            [](uint64_t) {}, workers);
+        REQUIRE(inside);
+        REQUIRE((in_order || workers > 1));
         elf_version(EV_CURRENT);
         elf_ = elf_memory(bytes_.data(), bytes_.size());
         REQUIRE(elf_ != nullptr);
@@ -50,6 +57,7 @@ class ReadCore {
     ReadCore& operator=(const ReadCore&) = delete;
 
     size_t given() const { return given_; }
+    const std::string& bytes() const { return bytes_; }
     size_t headers() const { return headers_; }
     GElf_Ehdr header() const {
         GElf_Ehdr header;
@@ -164,6 +172,15 @@ TEST_CASE("the core of the kitchen has its notes in the kernel's order, its thre
     for (const CoreGap& gap : core.gaps()) told |= gap.start == 0x401000 && gap.path == "/bin/kitchen";
     CHECK(told);
     CHECK(core.lost_bytes() == 0);
+}
+
+TEST_CASE("a core is the same from several workers as from one") {
+    Kitchen kitchen;
+    ContainerFiles files = no_files(kitchen.moment());
+    CoreFile core(kitchen.moment(), kitchen.process(), files, kitchen.findings);
+    ReadCore one(core), three(core, 3);
+    CHECK(one.given() == three.given());
+    CHECK(one.bytes() == three.bytes());
 }
 
 TEST_CASE("criu-coredump shuffles the auxiliary vector: here it is as the kernel gave it") {
