@@ -12,7 +12,6 @@ namespace cprewind::cli {
 
 // `name` is for messages; `fd` an empty file. `check` is called now and then, and may throw. `core` is of `subject`.
 void write_core(const Subject& subject, const inspect::CoreFile& core, int fd, const std::string& name,
-                Progress& progress,
-                const std::function<void()>& check = {});
+                Progress& progress, const std::function<void()>& check = {});
 
 }  // namespace cprewind::cli

@@ -12,9 +12,10 @@ namespace {
 constexpr const char* k_soname = "libcurl.so.4";
 
 base::Error not_usable() {
-    return base::Error(base::ErrorKind::unavailable,
-                       fmt::format("libcurl, by which cprewind speaks to Docker, cannot be used: {}", ::dlerror()),
-                       "install it: apt install libcurl4 (libcurl4t64 from Debian 13 on)");
+    return base::Error(
+        base::ErrorKind::unavailable,
+        fmt::format("libcurl, by which cprewind speaks to Docker, cannot be used: {}", ::dlerror()),
+        "install it: apt install libcurl4 (libcurl4t64 from Debian 13 on)");
 }
 
 template <typename Function>

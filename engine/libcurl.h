@@ -1,7 +1,7 @@
 // libcurl, loaded when Docker is first spoken to.
 //
 // Linked in, it and the thirty libraries that it needs would be more than half of what every command takes to start, and
-// most commands never ask Docker anything (docs/decisions/0050-libcurl-at-first-use.md).
+// most commands never ask Docker anything (docs/decisions/0050-start-of-a-command.md).
 #pragma once
 
 #include <curl/curl.h>

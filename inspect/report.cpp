@@ -85,7 +85,7 @@ void look_at_origin(Looker& looker, const Process& process) {
 std::optional<std::string> file_bytes(Looker& looker, const std::string& path, uint64_t offset,
                                       uint64_t size) {
     auto entry = mount_beside_root(looker.moment.checkpoint, path) != nullptr ? looker.layer.end()
-                                                                               : looker.layer.find(path);
+                                                                              : looker.layer.find(path);
     if (entry != looker.layer.end() && entry->second->type == images::FileType::regular) {
         if (!entry->second->hard_link_to.empty()) {
             entry = looker.layer.find("/" + entry->second->hard_link_to);
@@ -144,10 +144,10 @@ void look_at_environment(Looker& looker, images::MemoryWindow& memories, const P
 void look_at_executable(Looker& looker, const Process& process) {
     if (process.executable.empty() || looker.input.layer == nullptr) return;
     if (const images::Mount* mount = mount_beside_root(looker.moment.checkpoint, process.executable)) {
-        looker.add(OddityKind::foreign_executable, &process,
-                   fmt::format("runs {}, which is not the container image's: it is on a mount",
-                               process.executable),
-                   fmt::format("{} at {}", mount->filesystem, mount->mountpoint));
+        looker.add(
+            OddityKind::foreign_executable, &process,
+            fmt::format("runs {}, which is not the container image's: it is on a mount", process.executable),
+            fmt::format("{} at {}", mount->filesystem, mount->mountpoint));
         return;
     }
     auto entry = looker.layer.find(process.executable);

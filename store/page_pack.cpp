@@ -86,7 +86,7 @@ std::optional<uint64_t> PagePack::hint_of(uint32_t slot) const {
 void PagePack::read_group(size_t i, BlockDecoder& decoder, std::vector<std::byte>& buffer,
                           std::span<std::byte> raw, GroupCheck check) const {
     const BlockEntry& block = index_.groups[i].block;
-    buffer.resize(k_block_size);
+    if (buffer.size() < block.stored) buffer.resize(block.stored);
     auto stored = std::span(buffer).first(block.stored);
     bool whole = base::pread_full(fd_.get(), stored, block.offset, name_) == stored.size();
     bool by_hints = check == GroupCheck::hints && !index_.groups[i].is_delta();
@@ -170,7 +170,7 @@ std::span<const std::byte> PageReader::slot(PageRef page) {
         }
         Held& held = groups_.front();
         held.key = {0, 0};  // in no map, should reading fail
-        held.raw.resize(k_block_size);
+        if (held.raw.size() < group.bytes()) held.raw.resize(group.bytes());
         pack.read_group(number, decoder_, buffer_, std::span(held.raw).first(group.bytes()), check_);
         held.key = key;
         place = places_.emplace(key, groups_.begin()).first;

@@ -21,7 +21,8 @@ using base::Error;
 
 class PagedSource : public images::ImageSource {
  public:
-    explicit PagedSource(std::shared_ptr<const PackSet> packs) : packs_(std::move(packs)) {}
+    explicit PagedSource(std::shared_ptr<const PackSet> packs)
+        : packs_(std::move(packs)), small_(std::make_shared<SharedReader>(*packs_)) {}
 
     std::vector<std::string> list() const override {
         std::vector<std::string> names;
@@ -30,12 +31,16 @@ class PagedSource : public images::ImageSource {
     }
     std::unique_ptr<images::ImageFile> open(std::string_view name) const override {
         const PagedFile* file = packs_->own().index().find(name);
-        return file ? std::make_unique<PagedStoredFile>(packs_, *file) : nullptr;
+        if (file == nullptr) return nullptr;
+        // Dozens of small files lie in one group, which is decoded once for all of them.
+        if (file->pages() <= k_group_pages) return std::make_unique<PagedStoredFile>(packs_, *file, small_);
+        return std::make_unique<PagedStoredFile>(packs_, *file);
     }
     std::string describe() const override { return packs_->own().name(); }
 
  private:
     std::shared_ptr<const PackSet> packs_;
+    std::shared_ptr<SharedReader> small_;
 };
 
 CatalogRows rows_of(const std::shared_ptr<const PackSet>& packs) {
@@ -71,8 +76,9 @@ std::shared_ptr<const PackSet> open_pack_set(const Layout& layout, const Snapsho
 }
 
 void PagedStoredFile::read_page(PageRef page, std::span<std::byte> out) const {
+    std::lock_guard guard(reader_->lock);
     try {
-        reader_.read(page, out);
+        reader_->reader.read(page, out);
     } catch (const Error& error) {
         throw Error(error.kind(),
                     fmt::format("'{}' cannot be read: {}", base::escape(file_.name), error.message()),

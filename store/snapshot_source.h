@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "images/image_source.h"
@@ -21,11 +22,22 @@ std::filesystem::path find_pack(const Layout& layout, const SnapshotId& id);
 std::shared_ptr<const PackSet> open_pack_set(const Layout& layout, const SnapshotId& id,
                                              const std::string& name);
 
+// A reader that files share, each for one page at a time.
+struct SharedReader {
+    explicit SharedReader(const PackSet& packs) : reader(packs) {}
+    std::mutex lock;
+    PageReader reader;
+};
+
 // A file of a snapshot of version 2.
 class PagedStoredFile : public images::ImageFile {
  public:
-    PagedStoredFile(std::shared_ptr<const PackSet> packs, const PagedFile& file)
-        : packs_(std::move(packs)), file_(file), locator_(file), reader_(*packs_) {}
+    // `reader` is of `packs`.
+    PagedStoredFile(std::shared_ptr<const PackSet> packs, const PagedFile& file,
+                    std::shared_ptr<SharedReader> reader)
+        : packs_(std::move(packs)), file_(file), locator_(file), reader_(std::move(reader)) {}
+    PagedStoredFile(const std::shared_ptr<const PackSet>& packs, const PagedFile& file)
+        : PagedStoredFile(packs, file, std::make_shared<SharedReader>(*packs)) {}
 
     uint64_t size() const override { return file_.size; }
     size_t read_at(uint64_t offset, std::span<std::byte> out) const override;
@@ -44,7 +56,7 @@ class PagedStoredFile : public images::ImageFile {
     std::shared_ptr<const PackSet> packs_;
     const PagedFile& file_;  // in *packs_
     PageLocator locator_;
-    mutable PageReader reader_;
+    std::shared_ptr<SharedReader> reader_;
 };
 
 // What a pack says of itself, for the catalog: of either version.

@@ -4,8 +4,8 @@
 
 #include <catch2/catch_test_macros.hpp>
 #include <cstring>
-#include <mutex>
 #include <map>
+#include <mutex>
 #include <utility>
 
 #include "base/error.h"
