@@ -50,13 +50,13 @@ def test_labelled_containers_go_on_where_they_stood_after_dockerd_was_restarted(
 
 def test_one_that_docker_has_started_again_goes_back_with_a_safety_snapshot(repo, container):
     counter = container(COUNTER, "--restart", "always", image="busybox")
-    counter.wait_for_tick(8)
+    counter.wait_for_tick(50)  # further than the new beginning gets
     repo("suspend", counter)
     restart_dockerd("TERM")
     wait_until(lambda: counter.state == "running", "the restart policy starts it", 30)
     wait_until(lambda: counter.ticks().count(0) == 2, "from scratch")
     repo("resume", counter)
-    wait_until(lambda: counter.jumps() and counter.jumps()[-1][1] >= 8, "and it is back where it stood")
+    wait_until(lambda: counter.jumps() and counter.jumps()[-1][1] >= 50, "and it is back where it stood")
     assert [s["kind"] for s in repo("log", "--json").json["snapshots"]] == ["manual", "safety"]
 
 
@@ -69,9 +69,15 @@ def test_what_could_not_be_brought_back_is_left_running(repo, container):
     result = repo("suspend", "--all", "--label", "set=1", "--json", status=3)
     fates = {c["name"]: (c["fate"], c["reason"]) for c in result.json["containers"]}
     assert fates[fine.name] == ("done", None)
-    assert fates[plain.name][0] == fates[gone.name][0] == "skipped" and "runc" in fates[plain.name][1]
-    assert (plain.state, gone.state, fine.state) == ("running", "running", "exited")
-    assert repo("suspend", plain, status=1).err
+    assert fates[gone.name][0] == "skipped" and gone.state == "running"
+    if int(docker("version", "--format", "{{.Server.Version}}").split(".")[0]) < 28:
+        # The engine's own restore works.
+        assert fates[plain.name] == ("done", None) and plain.state == "exited"
+        repo("resume", plain)
+    else:
+        assert fates[plain.name][0] == "skipped" and "runc" in fates[plain.name][1]
+        assert repo("suspend", plain, status=1).err
+    assert (plain.state, fine.state) == ("running", "exited")
     repo("resume", fine)
     assert fine.state == "running"
 
@@ -79,7 +85,7 @@ def test_what_could_not_be_brought_back_is_left_running(repo, container):
 def test_words_that_say_nothing_are_refused(repo):
     for words in (["suspend"], ["suspend", "--all", "x"], ["suspend", "x", "--label", "a"], ["resume"]):
         assert "which containers" in repo(*words, status=2).err
-    assert "not suspended" in repo("resume", "nobody", status=None).err or True
+    assert "no repository" in repo("resume", "nobody", status=1).err
 
 
 def test_resume_before_there_is_a_repository_has_nothing_to_do(directory):
