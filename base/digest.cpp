@@ -1,10 +1,8 @@
 #include "base/digest.h"
 
 #include <algorithm>
+#include <cstdint>
 
-#include <openssl/evp.h>
-
-#include "base/error.h"
 #include "base/text.h"
 
 namespace cprewind::base {
@@ -21,32 +19,24 @@ std::optional<Digest> Digest::from_hex(std::string_view text) {
     return digest;
 }
 
-Hasher::Hasher() : context_(EVP_MD_CTX_new()) {
-    CPREWIND_CHECK(context_ != nullptr);
-    CPREWIND_CHECK(EVP_DigestInit_ex(context_, EVP_sha256(), nullptr) == 1);
-}
-
-Hasher::~Hasher() {
-    EVP_MD_CTX_free(context_);
+Hasher::Hasher() {
+    sha256_init(&context_);
 }
 
 void Hasher::update(std::span<const std::byte> data) {
-    CPREWIND_CHECK(EVP_DigestUpdate(context_, data.data(), data.size()) == 1);
+    sha256_update(&context_, data.size(), reinterpret_cast<const uint8_t*>(data.data()));
 }
 
 Digest Hasher::finish() {
     Digest digest;
-    CPREWIND_CHECK(
-        EVP_DigestFinal_ex(context_, reinterpret_cast<unsigned char*>(digest.bytes.data()), nullptr) == 1);
-    CPREWIND_CHECK(EVP_DigestInit_ex(context_, EVP_sha256(), nullptr) == 1);
+    sha256_digest(&context_, digest.bytes.size(), reinterpret_cast<uint8_t*>(digest.bytes.data()));
     return digest;
 }
 
 Digest digest_of(std::span<const std::byte> data) {
-    Digest digest;
-    CPREWIND_CHECK(EVP_Digest(data.data(), data.size(), reinterpret_cast<unsigned char*>(digest.bytes.data()),
-                              nullptr, EVP_sha256(), nullptr) == 1);
-    return digest;
+    Hasher hasher;
+    hasher.update(data);
+    return hasher.finish();
 }
 
 }  // namespace cprewind::base

@@ -1,7 +1,7 @@
 #include "store/format_file.h"
 
 #include <fmt/format.h>
-#include <openssl/rand.h>
+#include <sys/random.h>
 
 #include <array>
 #include <optional>
@@ -29,7 +29,7 @@ constexpr std::string_view k_first_line = "cprewind repository";
 
 std::string make_format() {
     std::array<std::byte, 16> id{};
-    CPREWIND_CHECK(RAND_bytes(reinterpret_cast<unsigned char*>(id.data()), static_cast<int>(id.size())) == 1);
+    CPREWIND_CHECK(getrandom(id.data(), id.size(), 0) == static_cast<ssize_t>(id.size()));
     return fmt::format("{}\nversion {}\nid {}\n", k_first_line, k_format_version, base::to_hex(id));
 }
 

@@ -15,7 +15,8 @@ namespace {
 constexpr uint64_t k_most_bytes = 48 << 20;
 
 uint64_t bytes_of(const PageIndex& index) {
-    uint64_t bytes = index.hints.size() * sizeof(uint64_t) + index.groups.size() * sizeof(PageGroup);
+    uint64_t bytes = index.slots() * sizeof(uint64_t) +  // hints, should they be asked for
+                     index.groups.size() * sizeof(PageGroup);
     for (const PageGroup& group : index.groups) bytes += group.bases.size() * sizeof(PageRef);
     for (const PagedFile& file : index.files) {
         bytes += sizeof(PagedFile) + file.name.size() + file.runs.size() * sizeof(PageRun) +

@@ -39,9 +39,8 @@ std::string trailer_integers(const Trailer& trailer) {
     return out;
 }
 
-base::Digest tail_digest(std::span<const std::byte> index_and_info, const Trailer& trailer) {
-    base::Hasher hasher;
-    hasher.update(index_and_info);
+// `hasher` was given index and info.
+base::Digest tail_digest(base::Hasher& hasher, const Trailer& trailer) {
     std::string integers = trailer_integers(trailer);
     hasher.update(base::as_bytes(integers));
     return hasher.finish();
@@ -141,7 +140,9 @@ std::string make_tail(const PackTail& tail, uint64_t blocks_end) {
 std::string seal_tail(std::string out, std::string_view info, uint64_t number, uint64_t blocks_end) {
     Trailer trailer{blocks_end, out.size(), info.size(), number, {}};
     out += info;
-    base::Digest digest = tail_digest(base::as_bytes(out), trailer);
+    base::Hasher hasher;
+    hasher.update(base::as_bytes(out));
+    base::Digest digest = tail_digest(hasher, trailer);
     out += trailer_integers(trailer);
     append_digest(out, digest);
     out += k_trailer_magic;
@@ -205,14 +206,16 @@ Trailer parse_trailer(std::span<const std::byte> bytes, uint64_t pack_size, std:
     return trailer;
 }
 
-void check_tail(std::span<const std::byte> bytes, const Trailer& trailer, std::string_view name) {
-    CPREWIND_CHECK(bytes.size() == trailer.index_size + trailer.info_size);
-    if (tail_digest(bytes, trailer) != trailer.digest)
+void check_tail(base::Hasher& hasher, const Trailer& trailer, std::string_view name) {
+    if (tail_digest(hasher, trailer) != trailer.digest)
         throw_damaged(name, "its index does not have the digest it was stored with");
 }
 
 PackTail parse_tail(std::span<const std::byte> bytes, const Trailer& trailer, std::string_view name) {
-    check_tail(bytes, trailer, name);
+    CPREWIND_CHECK(bytes.size() == trailer.index_size + trailer.info_size);
+    base::Hasher hasher;
+    hasher.update(bytes);
+    check_tail(hasher, trailer, name);
     PackTail tail;
     tail.number = trailer.number;
     tail.info = base::as_text(bytes.subspan(static_cast<size_t>(trailer.index_size)));

@@ -97,8 +97,8 @@ struct Trailer {
 };
 // Sizes are consistent with a pack of `pack_size` bytes.
 Trailer parse_trailer(std::span<const std::byte> trailer, uint64_t pack_size, std::string_view name);
-// `bytes` are index and info, and have the digest that the trailer says.
-void check_tail(std::span<const std::byte> bytes, const Trailer& trailer, std::string_view name);
+// Index and info, which `hasher` was given, have the digest that the trailer says.
+void check_tail(base::Hasher& hasher, const Trailer& trailer, std::string_view name);
 // `bytes` are index and info. The blocks fill the file from the header to the index exactly.
 PackTail parse_tail(std::span<const std::byte> bytes, const Trailer& trailer, std::string_view name);
 

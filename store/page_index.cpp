@@ -139,6 +139,7 @@ class Parser {
 
     void read_groups(PageIndex& index) {
         uint32_t groups = count("a group", 54);
+        index.groups.reserve(groups);
         uint64_t slot = 0;
         for (uint32_t i = 0; i < groups; ++i) {
             PageGroup group;
@@ -238,12 +239,6 @@ class Parser {
     std::string_view name_;
 };
 
-uint64_t full_slots(const PageIndex& index) {
-    uint64_t slots = 0;
-    for (const PageGroup& group : index.groups) slots += group.is_delta() ? 0 : group.pages;
-    return slots;
-}
-
 }  // namespace
 
 size_t PageIndex::group_of(uint32_t slot) const {
@@ -252,6 +247,12 @@ size_t PageIndex::group_of(uint32_t slot) const {
                          [](uint32_t value, const PageGroup& group) { return value < group.first_slot; });
     CPREWIND_CHECK(after != groups.begin());
     return static_cast<size_t>(after - groups.begin()) - 1;
+}
+
+uint64_t PageIndex::full_slots() const {
+    uint64_t slots = 0;
+    for (const PageGroup& group : groups) slots += group.is_delta() ? 0 : group.pages;
+    return slots;
 }
 
 const PagedFile* PageIndex::find(std::string_view name) const {
@@ -267,7 +268,7 @@ uint64_t hint_of(std::span<const std::byte> page) {
 }
 
 std::string encode_page_index(const PageIndex& index) {
-    CPREWIND_CHECK(index.hints.size() == full_slots(index));
+    CPREWIND_CHECK(index.hints.size() == index.full_slots());
     std::string raw = encode_parts(index, true);
     std::string frame(ZSTD_compressBound(raw.size()), '\0');
     constexpr int k_level = 3;
@@ -281,24 +282,30 @@ std::string encode_page_index(const PageIndex& index) {
     return out;
 }
 
-PageIndex parse_page_index(std::span<const std::byte> bytes, uint64_t groups_end, std::string_view name) {
-    Cursor cursor(bytes);
+uint64_t parts_end(std::span<const std::byte> head, uint64_t index_size, std::string_view name) {
+    Cursor cursor(head);
     auto raw_size = cursor.integer<uint64_t>();
     auto frame_size = cursor.integer<uint64_t>();
-    auto frame = frame_size ? cursor.bytes(*frame_size) : std::nullopt;
     // zstd makes a byte out of no more than some ten thousand; a claim beyond is a bomb.
-    if (!frame || *raw_size > k_max_raw_index || *raw_size / (1 << 16) > *frame_size) {
+    if (!frame_size || index_size < k_parts_head || *frame_size > index_size - k_parts_head ||
+        *raw_size > k_max_raw_index || *raw_size / (1 << 16) > *frame_size) {
         throw_damaged(name, "the sizes of its index make no sense");
     }
-    std::vector<std::byte> raw(static_cast<size_t>(*raw_size));
-    if (ZSTD_decompress(raw.data(), raw.size(), frame->data(), frame->size()) != raw.size()) {
+    return k_parts_head + *frame_size;
+}
+
+PageIndex parse_page_index(std::span<const std::byte> bytes, uint64_t index_size, uint64_t groups_end,
+                           std::string_view name) {
+    if (bytes.size() != parts_end(bytes.first(std::min(bytes.size(), k_parts_head)), index_size, name))
+        throw_damaged(name, "the sizes of its index make no sense");
+    std::vector<std::byte> raw(static_cast<size_t>(*Cursor(bytes).integer<uint64_t>()));
+    auto frame = bytes.subspan(k_parts_head);
+    if (ZSTD_decompress(raw.data(), raw.size(), frame.data(), frame.size()) != raw.size()) {
         throw_damaged(name, "its index cannot be decompressed");
     }
     PageIndex index = Parser(raw, name).parse(groups_end);
-    if (cursor.left() != full_slots(index) * sizeof(uint64_t))
+    if (index_size - bytes.size() != index.full_slots() * sizeof(uint64_t))
         throw_damaged(name, "its hints do not match its groups");
-    index.hints.reserve(static_cast<size_t>(full_slots(index)));
-    while (auto hint = cursor.integer<uint64_t>()) index.hints.push_back(*hint);
     return index;
 }
 

@@ -82,9 +82,11 @@ struct PageIndex {
     std::vector<std::string> spaces;
     std::vector<PageGroup> groups;
     std::vector<PagedFile> files;
-    std::vector<uint64_t> hints;
+    std::vector<uint64_t> hints;  // as written; whoever reads a pack asks it for them (PagePack::hints)
 
     uint32_t slots() const { return groups.empty() ? 0 : groups.back().first_slot + groups.back().pages; }
+    // Those that have a hint.
+    uint64_t full_slots() const;
     // The group that holds a slot, which must exist.
     size_t group_of(uint32_t slot) const;
     const PagedFile* find(std::string_view name) const;
@@ -95,9 +97,15 @@ uint64_t hint_of(std::span<const std::byte> page);
 
 std::string encode_page_index(const PageIndex& index);
 
-// Errors: damaged. Everything in the answer is consistent with itself and with groups that fill the pack from the header
-// to `groups_end`; references to other packs are not looked up here.
-PageIndex parse_page_index(std::span<const std::byte> bytes, uint64_t groups_end, std::string_view name);
+inline constexpr size_t k_parts_head = 16;
+// How many bytes of an index come before the hints, by its first k_parts_head bytes. Error: damaged.
+uint64_t parts_end(std::span<const std::byte> head, uint64_t index_size, std::string_view name);
+
+// `bytes` end where the hints begin. Errors: damaged. Everything in the answer is consistent with itself, with the size of
+// the hints, and with groups that fill the pack from the header to `groups_end`; references to other packs are not looked
+// up here.
+PageIndex parse_page_index(std::span<const std::byte> bytes, uint64_t index_size, uint64_t groups_end,
+                           std::string_view name);
 
 // Over what the snapshot is: names, sizes, pages, and where pages come from; not over where groups lie in the file.
 SnapshotId id_of(const PageIndex& index, std::string_view info);

@@ -37,11 +37,27 @@ PagePack::PagePack(const std::filesystem::path& path, const SnapshotId& id, std:
     std::array<std::byte, k_trailer_size> trailer_bytes{};
     read(trailer_bytes, size_ - k_trailer_size);
     Trailer trailer = parse_trailer(trailer_bytes, size_, label);
-    std::vector<std::byte> bytes(static_cast<size_t>(trailer.index_size + trailer.info_size));
-    read(bytes, trailer.index_offset);
-    check_tail(bytes, trailer, label);
-    auto split = static_cast<size_t>(trailer.index_size);
-    index_ = parse_page_index(std::span(bytes).first(split), trailer.index_offset, label);
+    std::array<std::byte, k_parts_head> head{};
+    read(std::span(head).first(static_cast<size_t>(std::min<uint64_t>(head.size(), trailer.index_size))),
+         trailer.index_offset);
+    std::vector<std::byte> parts(static_cast<size_t>(parts_end(head, trailer.index_size, label)));
+    read(parts, trailer.index_offset);
+    base::Hasher hasher;
+    hasher.update(parts);
+    hints_offset_ = trailer.index_offset + parts.size();
+    std::array<std::byte, 64 << 10> piece;
+    uint64_t index_end = trailer.index_offset + trailer.index_size;
+    for (uint64_t at = hints_offset_; at < index_end; at += piece.size()) {
+        auto some =
+            std::span(piece).first(static_cast<size_t>(std::min<uint64_t>(piece.size(), index_end - at)));
+        read(some, at);
+        hasher.update(some);
+    }
+    std::vector<std::byte> info(static_cast<size_t>(trailer.info_size));
+    read(info, index_end);
+    hasher.update(info);
+    check_tail(hasher, trailer, label);
+    index_ = parse_page_index(parts, trailer.index_size, trailer.index_offset, label);
     uint32_t hints = 0;
     for (uint32_t group = 0; group < index_.groups.size(); ++group) {
         const PageGroup& one = index_.groups[group];
@@ -49,7 +65,7 @@ PagePack::PagePack(const std::filesystem::path& path, const SnapshotId& id, std:
         first_hints_.push_back(hints);
         if (!one.is_delta()) hints += one.pages;
     }
-    info_ = base::as_text(std::span(bytes).subspan(split));
+    info_ = base::as_text(info);
     number_ = trailer.number;
     SnapshotId found = id_of(index_, info_);
     if (found != id) {
@@ -66,11 +82,21 @@ uint32_t PagePack::group_of(uint32_t slot) const {
     return group;
 }
 
+const std::vector<uint64_t>& PagePack::hints() const {
+    std::call_once(hints_read_, [&] {
+        std::vector<uint64_t> hints(static_cast<size_t>(index_.full_slots()));
+        auto bytes = std::as_writable_bytes(std::span(hints));
+        if (base::pread_full(fd_.get(), bytes, hints_offset_, name_) != bytes.size())
+            throw_damaged(name_, "its pack ends within its hints");
+        hints_ = std::move(hints);
+    });
+    return hints_;
+}
+
 bool PagePack::has_its_hints(size_t i, std::span<const std::byte> raw) const {
     if (index_.groups[i].is_delta()) return true;
     for (uint32_t page = 0; page < index_.groups[i].pages; ++page) {
-        if (store::hint_of(raw.subspan(page * k_page_size, k_page_size)) !=
-            index_.hints[first_hints_[i] + page])
+        if (store::hint_of(raw.subspan(page * k_page_size, k_page_size)) != hints()[first_hints_[i] + page])
             return false;
     }
     return true;
@@ -80,7 +106,7 @@ std::optional<uint64_t> PagePack::hint_of(uint32_t slot) const {
     uint32_t number = group_of(slot);
     const PageGroup& group = index_.groups[number];
     if (group.is_delta()) return std::nullopt;
-    return index_.hints[first_hints_[number] + (slot - group.first_slot)];
+    return hints()[first_hints_[number] + (slot - group.first_slot)];
 }
 
 void PagePack::read_group(size_t i, BlockDecoder& decoder, std::vector<std::byte>& buffer,

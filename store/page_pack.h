@@ -6,6 +6,7 @@
 #include <list>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -31,7 +32,11 @@ class PagePack {
     // `name` is what messages call it. Errors: not_found, damaged, unsupported, io.
     PagePack(const std::filesystem::path& path, const SnapshotId& id, std::string name);
 
+    // Without its hints.
     const PageIndex& index() const { return index_; }
+    // Of all whole pages in the order of their slots. Read when first asked for: they are most of an index, and only
+    // writers and comparisons want them. Error: damaged when the file has been cut short since.
+    const std::vector<uint64_t>& hints() const;
     const std::string& info() const { return info_; }
     const SnapshotId& id() const { return id_; }
     uint64_t number() const { return number_; }
@@ -58,7 +63,10 @@ class PagePack {
     uint64_t size_ = 0;
     PageIndex index_;
     std::vector<uint32_t> landmarks_;    // the group of each 64th slot
-    std::vector<uint32_t> first_hints_;  // of each group, in index_.hints
+    std::vector<uint32_t> first_hints_;  // of each group, in hints()
+    uint64_t hints_offset_ = 0;          // in the file
+    mutable std::once_flag hints_read_;
+    mutable std::vector<uint64_t> hints_;
     std::string info_;
     uint64_t number_ = 0;
 };

@@ -157,6 +157,7 @@ void PageWriter::learn_hints() {
     for (uint32_t number = 1; number <= known_->count(); ++number) {
         if (retired_[number]) continue;
         const PageIndex& index = known_->at(number).index();
+        const std::vector<uint64_t>& hints = known_->at(number).hints();
         size_t hint = 0;
         // Of the parent's packs only what the parent itself needs is sure to be there still (store/usage.h).
         const std::set<uint32_t>* there =
@@ -166,7 +167,7 @@ void PageWriter::learn_hints() {
             if (group.is_delta()) continue;
             bool usable = there == nullptr || there->contains(i);
             for (uint32_t page = 0; usable && page < group.pages && hints_.size() < k_most_hints; ++page) {
-                hints_.emplace(index.hints[hint + page], PageRef{number, group.first_slot + page});
+                hints_.emplace(hints[hint + page], PageRef{number, group.first_slot + page});
             }
             hint += group.pages;
         }
