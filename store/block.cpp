@@ -109,8 +109,8 @@ std::span<const std::byte> BlockEncoder::encode(std::span<const std::byte> raw, 
     }
     entry.kind = BlockKind::zstd;
     entry.stored = static_cast<uint32_t>(size);
-    entry.frame_check = frame_check_of(std::span(stored_).first(size));
-    return std::span(stored_).first(size);
+    entry.frame_check = frame_check_of(stored_.bytes().first(size));
+    return stored_.bytes().first(size);
 }
 
 BlockDecoder::BlockDecoder() : context_(ZSTD_createDCtx()) {

@@ -8,8 +8,8 @@
 #include <cstdint>
 #include <memory>
 #include <span>
-#include <vector>
 
+#include "base/buffer.h"
 #include "base/digest.h"
 
 struct ZSTD_CCtx_s;
@@ -63,8 +63,8 @@ class BlockEncoder {
     std::unique_ptr<ZSTD_CCtx_s, Free> compressor_;
     std::unique_ptr<ZSTD_DCtx_s, Free> decompressor_;
     bool dense_ = false;  // how the compressor is set
-    std::vector<std::byte> stored_;
-    std::vector<std::byte> again_;
+    base::Buffer stored_;
+    base::Buffer again_;
 };
 
 // Reads stored blocks; one per thread.

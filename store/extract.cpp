@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <vector>
 
+#include "base/buffer.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "store/pack_reader.h"
@@ -45,17 +46,21 @@ void extract_paged(const PagedStoredFile& file, int fd, const Progress& progress
     PageLocator locator(file.file());
     auto pieces = static_cast<size_t>((file.size() + k_piece - 1) / k_piece);
     std::vector<std::unique_ptr<PageReader>> readers(std::min<size_t>(worker_count(), pieces));
-    std::vector<std::vector<std::byte>> buffers(readers.size(), std::vector<std::byte>(k_piece));
+    std::vector<base::Buffer> buffers(readers.size());
     std::atomic<uint64_t> done{0};
     auto work = [&](size_t worker, size_t piece) {
-        if (!readers[worker]) readers[worker] = std::make_unique<PageReader>(file.packs());
+        if (!readers[worker]) {
+            readers[worker] = std::make_unique<PageReader>(file.packs());
+            buffers[worker] = base::Buffer(
+                static_cast<size_t>(std::min(k_piece / k_page_size, file.file().pages()) * k_page_size));
+        }
         uint64_t first = piece * k_piece / k_page_size;
         uint64_t last = std::min(first + k_piece / k_page_size, file.file().pages());
         auto write = [&](uint64_t from, uint64_t to) {
             if (from == to) return;
             uint64_t end = std::min(to * k_page_size, file.size());
             auto bytes =
-                std::span(buffers[worker]).subspan((from - first) * k_page_size, end - from * k_page_size);
+                buffers[worker].bytes().subspan((from - first) * k_page_size, end - from * k_page_size);
             base::pwrite_full(fd, bytes, from * k_page_size, "the extracted file");
         };
         uint64_t begin = first;  // of the pages that are in the buffer and not yet in the file
@@ -66,8 +71,8 @@ void extract_paged(const PagedStoredFile& file, int fd, const Progress& progress
                 begin = page + 1;
                 continue;
             }
-            readers[worker]->read(
-                ref, std::span(buffers[worker]).subspan((page - first) * k_page_size, k_page_size));
+            readers[worker]->read(ref,
+                                  buffers[worker].bytes().subspan((page - first) * k_page_size, k_page_size));
             // Group by group, while the bytes are still in the core's cache.
             if (page + 1 - begin == k_group_pages) {
                 write(begin, page + 1);

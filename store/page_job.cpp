@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <unordered_map>
 
+#include "base/buffer.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/text.h"
@@ -46,20 +48,18 @@ struct Batch {
 // Pages of the pack that is being written.
 class OwnReader {
  public:
-    OwnReader(const JobContext& context) : context_(context) {}
-
-    Page whole(uint32_t slot) {
-        size_t number = context_.own.group_of(slot);
-        const PageGroup& group = context_.own.groups[number];
+    Page whole(const JobContext& context, uint32_t slot) {
+        size_t number = context.own.group_of(slot);
+        const PageGroup& group = context.own.groups[number];
         if (number != held_) {
             held_ = SIZE_MAX;
             raw_.resize(group.bytes());
             stored_.resize(group.block.stored);
             bool whole =
-                base::pread_full(context_.fd, stored_, group.block.offset, context_.path) == stored_.size();
+                base::pread_full(context.fd, stored_, group.block.offset, context.path) == stored_.size();
             if (!whole || !decoder_.decode(group.block, stored_, raw_)) {
                 throw base::Error(base::ErrorKind::io,
-                                  context_.path + " does not hold what was just written to it");
+                                  context.path + " does not hold what was just written to it");
             }
             held_ = number;
         }
@@ -67,33 +67,38 @@ class OwnReader {
     }
 
  private:
-    const JobContext& context_;
     BlockDecoder decoder_;
     std::vector<std::byte> raw_, stored_;
     size_t held_ = SIZE_MAX;
 };
 
-struct Worker {
-    explicit Worker(const JobContext& context) : known(context.known, GroupCheck::hints), own(context) {}
+}  // namespace
+
+struct PageWorker {
+    explicit PageWorker(const PackSet& packs) : known(packs, GroupCheck::damage) {}
     PageReader known;
     OwnReader own;
     BlockEncoder encoder;
-    std::vector<std::byte> raw = std::vector<std::byte>(k_piece_pages * k_page_size);
+    base::Buffer raw{k_piece_pages * k_page_size};
     std::vector<std::byte> leader = std::vector<std::byte>(k_page_size);
-    uint64_t leader_page = UINT64_MAX;
-    std::vector<std::byte> kept;  // an encoded group, while another is tried
+    uint64_t leader_page = UINT64_MAX;  // of the file at hand
+    std::vector<std::byte> kept;        // an encoded group, while another is tried
     Batch full, changed;
 };
+
+namespace {
 
 class Job {
  public:
     Job(const JobContext& context, const images::ImageFile& file, const Prediction& predicted,
         const std::string& name)
         : context_(context), file_(file), predicted_(predicted), name_(name), size_(file.size()) {
-        result_.pages.resize(predicted.pages.size());
+        result_.pages = base::populated_vector<PagePlace>(predicted.pages.size());
         result_.pieces.resize((predicted.pages.size() + k_piece_pages - 1) / k_piece_pages);
         size_t count = std::min<size_t>(worker_count(), result_.pieces.size());
-        for (size_t i = 0; i < count; ++i) workers_.push_back(std::make_unique<Worker>(context));
+        while (context.workers.size() < count)
+            context.workers.push_back(std::make_shared<PageWorker>(context.known));
+        for (auto& worker : context.workers) worker->leader_page = UINT64_MAX;
     }
 
     JobResult run(const Progress& progress) {
@@ -102,20 +107,20 @@ class Job {
             if (progress) progress(done_, size_);
         };
         for_each_piece(
-            result_.pieces.size(), [&](size_t worker, size_t piece) { store(*workers_[worker], piece); },
-            between);
+            result_.pieces.size(),
+            [&](size_t worker, size_t piece) { store(*context_.workers[worker], piece); }, between);
         return std::move(result_);
     }
 
  private:
     // Pages [first, first + count) of a piece, the last one of the file filled up with zeros.
-    std::span<std::byte> read(Worker& worker, size_t piece) {
+    std::span<std::byte> read(PageWorker& worker, size_t piece) {
         uint64_t offset = piece * k_piece_pages * k_page_size;
         auto bytes = static_cast<size_t>(std::min<uint64_t>(worker.raw.size(), size_ - offset));
-        read_at(offset, std::span(worker.raw).first(bytes));
+        read_at(offset, worker.raw.bytes().first(bytes));
         size_t padded = (bytes + k_page_size - 1) / k_page_size * k_page_size;
         std::memset(worker.raw.data() + bytes, 0, padded - bytes);
-        return std::span(worker.raw).first(padded);
+        return worker.raw.bytes().first(padded);
     }
     void read_at(uint64_t offset, std::span<std::byte> out) {
         std::lock_guard guard(read_lock_);
@@ -133,12 +138,12 @@ class Job {
             return first < last;
         };
         if (pages == 1 || !any_unknown(0, pages)) return;
-        hints_.resize(pages);
+        hints_ = base::populated_vector<uint64_t>(pages);
         for_each_piece(result_.pieces.size(), [&](size_t worker, size_t piece) {
             uint64_t first = piece * k_piece_pages;
             uint64_t last = std::min<uint64_t>(first + k_piece_pages, pages);
             if (!any_unknown(first, last)) return;
-            auto raw = read(*workers_[worker], piece);
+            auto raw = read(*context_.workers[worker], piece);
             for (uint64_t page = first; page < last; ++page) {
                 auto bytes = raw.subspan((page - first) * k_page_size, k_page_size);
                 if (predicted_.is_unknown(page) && !is_zero(bytes)) hints_[page] = hint_of(bytes);
@@ -158,7 +163,7 @@ class Job {
         }
     }
 
-    void store(Worker& worker, size_t piece) {
+    void store(PageWorker& worker, size_t piece) {
         uint64_t first = piece * k_piece_pages;
         if (store_certain(first, std::min<uint64_t>(first + k_piece_pages, result_.pages.size()))) return;
         auto raw = read(worker, piece);
@@ -185,7 +190,7 @@ class Job {
     }
 
     // Where the page is, or will be: pages that wait in a batch get their place when it is flushed.
-    PagePlace place(Worker& worker, size_t piece, uint32_t page, Page bytes) {
+    PagePlace place(PageWorker& worker, size_t piece, uint32_t page, Page bytes) {
         if (is_zero(bytes)) return {};
         PageRef guess = predicted_.pages[page];
         if (predicted_.is_certain(page) && !guess.is_zero())
@@ -215,7 +220,7 @@ class Job {
 
     // A page (or difference) of another pack; empty when it is damaged. That is its owners' loss, and must not become the
     // loss of a new snapshot, which then keeps the page itself.
-    static Page known_page(Worker& worker, PageRef page) {
+    static Page known_page(PageWorker& worker, PageRef page) {
         try {
             return worker.known.whole(page);
         } catch (const base::Error& error) {
@@ -224,7 +229,7 @@ class Job {
         }
     }
 
-    PagePlace place_unknown(Worker& worker, size_t piece, uint32_t page, Page bytes) {
+    PagePlace place_unknown(PageWorker& worker, size_t piece, uint32_t page, Page bytes) {
         uint64_t hint = page < hints_.size() ? hints_[page] : hint_of(bytes);
         auto leader = leaders_.find(page);
         if (leader != leaders_.end()) {
@@ -238,19 +243,18 @@ class Job {
             }
             if (equal(bytes, worker.leader)) return {PagePlace::Kind::same, leader->second, 0};
         }
-        if (auto own = context_.own_hints.find(hint); own != context_.own_hints.end()) {
-            if (equal(bytes, worker.own.whole(own->second))) return {PagePlace::Kind::own, 0, own->second};
+        if (const uint32_t* own = context_.own_hints.find(hint)) {
+            if (equal(bytes, worker.own.whole(context_, *own))) return {PagePlace::Kind::own, 0, *own};
         }
-        if (auto known = context_.hints.find(hint); known != context_.hints.end()) {
-            PageRef ref = known->second;
-            Page content = known_page(worker, ref);
+        if (const PageRef* known = context_.hints.find(hint)) {
+            Page content = known_page(worker, *known);
             if (!content.empty() && equal(bytes, content))
-                return {PagePlace::Kind::known, ref.pack, ref.slot};
+                return {PagePlace::Kind::known, known->pack, known->slot};
         }
         return keep_whole(worker, piece, page, bytes, hint);
     }
 
-    PagePlace keep_whole(Worker& worker, size_t piece, uint32_t page, Page bytes, uint64_t hint) {
+    PagePlace keep_whole(PageWorker& worker, size_t piece, uint32_t page, Page bytes, uint64_t hint) {
         Batch& batch = worker.full;
         batch.whole.insert(batch.whole.end(), bytes.begin(), bytes.end());
         batch.places.push_back(page);
@@ -259,7 +263,7 @@ class Job {
         return result_.pages[page];
     }
 
-    void flush_full(Worker& worker, size_t piece) {
+    void flush_full(PageWorker& worker, size_t piece) {
         Batch& batch = worker.full;
         if (batch.places.empty()) return;
         NewGroup group;
@@ -270,7 +274,7 @@ class Job {
 
     // Differences, unless they are more than half of what the pages themselves would be. To compress both is dear, so what
     // the pages would be is guessed first: about what their bases are.
-    void flush_changed(Worker& worker, size_t piece) {
+    void flush_changed(PageWorker& worker, size_t piece) {
         Batch& batch = worker.changed;
         if (batch.places.empty()) return;
         NewGroup group;
@@ -324,7 +328,6 @@ class Job {
     const Prediction& predicted_;
     const std::string& name_;
     uint64_t size_;
-    std::vector<std::unique_ptr<Worker>> workers_;
     std::mutex read_lock_;
     std::vector<uint64_t> hints_;
     std::unordered_map<uint32_t, uint32_t> leaders_;

@@ -2,23 +2,29 @@
 #pragma once
 
 #include <atomic>
+#include <memory>
 #include <mutex>
-#include <unordered_map>
 #include <vector>
 
 #include "images/image_source.h"
+#include "store/hint_table.h"
 #include "store/page_pack.h"
 #include "store/repository.h"
 
 namespace cprewind::store {
 
+// The buffers of one worker and the groups it decoded last, which the next file is likely to want, too.
+struct PageWorker;
+
 // What a job needs to know of the pack it writes to.
 struct JobContext {
-    const PackSet& known;                                // numbers as in the answer's references
-    const std::vector<bool>& retired;                    // by number: packs that nothing new may refer to
-    const std::unordered_map<uint64_t, PageRef>& hints;  // whole pages of `known`
-    const std::unordered_map<uint64_t, uint32_t>& own_hints;  // whole pages of this pack
-    const PageIndex& own;                                     // what this pack has so far
+    std::vector<std::shared_ptr<PageWorker>>&
+        workers;                           // as many as there ever were; the same for all files of a pack
+    const PackSet& known;                  // numbers as in the answer's references
+    const std::vector<bool>& retired;      // by number: packs that nothing new may refer to
+    const HintTable<PageRef>& hints;       // whole pages of `known`
+    const HintTable<uint32_t>& own_hints;  // whole pages of this pack
+    const PageIndex& own;                  // what this pack has so far
     int fd;
     std::string path;
     std::atomic<uint64_t>& end;  // of the pack's bytes

@@ -84,7 +84,7 @@ uint32_t PagePack::group_of(uint32_t slot) const {
 
 const std::vector<uint64_t>& PagePack::hints() const {
     std::call_once(hints_read_, [&] {
-        std::vector<uint64_t> hints(static_cast<size_t>(index_.full_slots()));
+        auto hints = base::populated_vector<uint64_t>(static_cast<size_t>(index_.full_slots()));
         auto bytes = std::as_writable_bytes(std::span(hints));
         if (base::pread_full(fd_.get(), bytes, hints_offset_, name_) != bytes.size())
             throw_damaged(name_, "its pack ends within its hints");
@@ -115,10 +115,14 @@ void PagePack::read_group(size_t i, BlockDecoder& decoder, std::vector<std::byte
     if (buffer.size() < block.stored) buffer.resize(block.stored);
     auto stored = std::span(buffer).first(block.stored);
     bool whole = base::pread_full(fd_.get(), stored, block.offset, name_) == stored.size();
-    bool by_hints = check == GroupCheck::hints && !index_.groups[i].is_delta();
-    bool sound = whole && (by_hints ? decoder.unpack(block, stored, raw) && has_its_hints(i, raw)
-                                    : decoder.decode(block, stored, raw));
-    if (!sound) {
+    auto is_sound = [&] {
+        if (check == GroupCheck::damage && !index_.groups[i].is_delta())
+            return decoder.unpack(block, stored, raw) && has_its_hints(i, raw);
+        if (check == GroupCheck::damage && block.kind == BlockKind::zstd)
+            return frame_check_of(stored) == block.frame_check && decoder.unpack(block, stored, raw);
+        return decoder.decode(block, stored, raw);
+    };
+    if (!whole || !is_sound()) {
         throw Error(ErrorKind::damaged,
                     fmt::format("{} is damaged: group {} (bytes {} to {} of its pack) is not what was stored",
                                 name_, i, block.offset, block.offset + block.stored),
@@ -196,15 +200,14 @@ std::span<const std::byte> PageReader::slot(PageRef page) {
         }
         Held& held = groups_.front();
         held.key = {0, 0};  // in no map, should reading fail
-        if (held.raw.size() < group.bytes()) held.raw.resize(group.bytes());
-        pack.read_group(number, decoder_, buffer_, std::span(held.raw).first(group.bytes()), check_);
+        if (held.raw.size() < group.bytes()) held.raw = base::Buffer(group.bytes());
+        pack.read_group(number, decoder_, buffer_, held.raw.bytes().first(group.bytes()), check_);
         held.key = key;
         place = places_.emplace(key, groups_.begin()).first;
     } else if (place->second != groups_.begin()) {
         groups_.splice(groups_.begin(), groups_, place->second);
     }
-    return std::span<const std::byte>(place->second->raw)
-        .subspan((page.slot - group.first_slot) * k_page_size, k_page_size);
+    return place->second->raw.bytes().subspan((page.slot - group.first_slot) * k_page_size, k_page_size);
 }
 
 std::span<const std::byte> PageReader::whole(PageRef page) {

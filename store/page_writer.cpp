@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <set>
 
+#include "base/buffer.h"
 #include "base/error.h"
 #include "base/text.h"
 #include "store/layout.h"
@@ -158,6 +159,7 @@ void PageWriter::learn_hints() {
         if (retired_[number]) continue;
         const PageIndex& index = known_->at(number).index();
         const std::vector<uint64_t>& hints = known_->at(number).hints();
+        hints_.reserve(std::min(hints.size(), k_most_hints - hints_.size()));
         size_t hint = 0;
         // Of the parent's packs only what the parent itself needs is sure to be there still (store/usage.h).
         const std::set<uint32_t>* there =
@@ -167,7 +169,7 @@ void PageWriter::learn_hints() {
             if (group.is_delta()) continue;
             bool usable = there == nullptr || there->contains(i);
             for (uint32_t page = 0; usable && page < group.pages && hints_.size() < k_most_hints; ++page) {
-                hints_.emplace(hints[hint + page], PageRef{number, group.first_slot + page});
+                hints_.add(hints[hint + page], PageRef{number, group.first_slot + page});
             }
             hint += group.pages;
         }
@@ -195,7 +197,7 @@ void PageWriter::add(std::string_view name, const images::ImageFile& file, const
                                 base::human_bytes(paged.size)));
     }
     Prediction predicted;
-    predicted.pages.resize(static_cast<size_t>(paged.pages()));
+    predicted.pages = base::populated_vector<PageRef>(static_cast<size_t>(paged.pages()));
     auto predict = [&](const std::string& space, uint64_t address, uint64_t page, uint64_t pages) {
         auto found = places_.find(space);
         if (found == places_.end()) return;
@@ -229,7 +231,8 @@ void PageWriter::add(std::string_view name, const images::ImageFile& file, const
     }
 
     std::atomic<uint64_t> end{end_};
-    JobContext context{*known_, retired_, hints_, own_hints_, index_, fd_.get(), path_.string(), end};
+    JobContext context{workers_, *known_,   retired_,       hints_, own_hints_,
+                       index_,   fd_.get(), path_.string(), end};
     whole_ = false;
     JobResult result = store_pages(context, file, predicted, paged.name, progress);
     whole_ = true;
@@ -244,7 +247,7 @@ void PageWriter::add(std::string_view name, const images::ImageFile& file, const
             first_slots[piece].push_back(slot);
             index_.hints.insert(index_.hints.end(), group.hints.begin(), group.hints.end());
             for (size_t i = 0; i < group.hints.size(); ++i) {
-                own_hints_.emplace(group.hints[i], static_cast<uint32_t>(slot + i));
+                own_hints_.add(group.hints[i], static_cast<uint32_t>(slot + i));
             }
             index_.groups.push_back({group.block, slot, group.pages, std::move(group.bases)});
             slot += group.pages;

@@ -14,12 +14,14 @@
 
 #include "base/fd.h"
 #include "images/image_source.h"
+#include "store/hint_table.h"
 #include "store/page_pack.h"
 #include "store/repository.h"
 #include "store/usage.h"
 
 namespace cprewind::store {
 
+struct PageWorker;
 struct Prediction;
 
 // Owns a new file in `directory`, locked (flock) for as long as this lives, and removes it in the destructor unless
@@ -78,8 +80,9 @@ class PageWriter {
     std::vector<PageLocator> parent_files_;
     GroupUse parent_groups_;
     bool hints_known_ = false;
-    std::unordered_map<uint64_t, PageRef> hints_;       // of known_
-    std::unordered_map<uint64_t, uint32_t> own_hints_;  // slots of this pack
+    HintTable<PageRef> hints_;       // of known_
+    HintTable<uint32_t> own_hints_;  // slots of this pack
+    std::vector<std::shared_ptr<PageWorker>> workers_;
 
     PageIndex index_;  // references to known_ are one too low until finish()
     bool finished_ = false;

@@ -3,10 +3,12 @@
 
 #include <catch2/catch_test_macros.hpp>
 #include <filesystem>
+#include <map>
 #include <random>
 
 #include "base/fd.h"
 #include "base/process.h"
+#include "store/hint_table.h"
 #include "store/layout.h"
 #include "store/pack_format.h"
 #include "store/page_pack.h"
@@ -286,6 +288,47 @@ TEST_CASE("what was given back is never referred to again, and damage elsewhere 
     SnapshotRecord fifth = store_next(*repository, again, &third, {}, 600);
     CHECK((content_of(*repository, fifth) == again));
     CHECK(!faults_of(*repository).empty());
+}
+
+TEST_CASE("damaged differences of a parent are not referred to") {
+    Scratch scratch;
+    auto repository = scratch.open();
+    std::mt19937 random(13);
+    std::string content = noise(2 * k_mib, 1);
+    SnapshotRecord first = store_next(*repository, content, nullptr);
+    touch(content, random, 200);
+    SnapshotRecord second = store_next(*repository, content, &first);
+    // Its pack begins with groups of differences. Every bit of a frame counts, even one that changes nothing it decodes to.
+    fs::path pack = Layout{scratch.repo()}.pack(second.id);
+    for (uint64_t at : {k_header_size, k_header_size + 40, k_header_size + 200}) {
+        flip_bit(pack, at, 3);
+        SnapshotRecord next = store_next(*repository, content, &second, {}, static_cast<int>(500 + at));
+        CHECK((content_of(*repository, next) == content));
+        flip_bit(pack, at, 3);
+        CHECK((content_of(*repository, second) == content));
+    }
+    CHECK(faults_of(*repository).empty());
+}
+
+TEST_CASE("a table of hints keeps the first place of each, however they are chosen") {
+    HintTable<uint32_t> table;
+    CHECK(table.find(7) == nullptr);
+    std::map<uint64_t, uint32_t> expected;
+    std::mt19937_64 random(1);
+    for (uint32_t i = 0; i < 50'000; ++i) {
+        // Some have their low bits in common, some their high ones, some come twice.
+        uint64_t hint = i % 4 == 0 ? uint64_t{i} << 40 | 1 : i % 4 == 1 ? i + 1 : random() % 20'000 + 1;
+        expected.emplace(hint, i);
+        table.add(hint, i);
+    }
+    CHECK(table.size() == expected.size());
+    bool right = true;
+    for (const auto& [hint, place] : expected) {
+        const uint32_t* found = table.find(hint);
+        right = right && found != nullptr && *found == place;
+    }
+    CHECK(right);
+    for (uint64_t hint = 100'000; hint < 101'000; ++hint) CHECK(table.find(hint) == nullptr);
 }
 
 TEST_CASE("the script of docs/ restores snapshots of both formats with nothing of ours") {
