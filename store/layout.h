@@ -10,7 +10,8 @@
 //     staging/         dumps that memory could not hold, each in a directory that names its maker
 //                      (engine/staging.h); not looked into here
 //     packs/<id>.pack  one snapshot; pages may lie in the packs of others
-//     packs/<id>.kept  what was a snapshot's pack, kept for the pages that others have in it
+//     packs/<id>.kept  what was a snapshot's pack, kept for the pages that others have in it; beside <id>.pack when that
+//                      snapshot has been stored once more, until the next removal
 //     tmp/<random>.pack  a pack being written; its writer holds flock(LOCK_EX) on it until the commit is over
 //
 // The life of a snapshot, and what an observer may conclude from what it sees:

@@ -49,7 +49,14 @@ std::shared_ptr<const PagePack> PackCache::open(const SnapshotId& id, const std:
         held_.splice(held_.begin(), held_, found);
         return held_.front().pack;
     }
-    auto pack = std::make_shared<const PagePack>(find_pack(layout_, id), id, name);
+    auto open_it = [&] { return std::make_shared<const PagePack>(find_pack(layout_, id), id, name); };
+    std::shared_ptr<const PagePack> pack;
+    try {
+        pack = open_it();
+    } catch (const base::Error& error) {
+        if (error.kind() != base::ErrorKind::not_found) throw;
+        pack = open_it();  // its snapshot may have been removed just now, and the file renamed
+    }
     uint64_t bytes = bytes_of(pack->index());
     while (!held_.empty() && bytes_ + bytes > k_most_bytes) {
         bytes_ -= held_.back().bytes;

@@ -58,8 +58,9 @@ CatalogRows rows_of(const std::shared_ptr<const PackSet>& packs) {
 
 std::filesystem::path find_pack(const Layout& layout, const SnapshotId& id) {
     std::error_code ignored;
-    std::filesystem::path kept = layout.kept_pack(id);
-    return std::filesystem::exists(kept, ignored) ? kept : layout.pack(id);
+    // Both are there when what was removed has been stored once more; the kept one may have holes.
+    std::filesystem::path kept = layout.kept_pack(id), pack = layout.pack(id);
+    return !std::filesystem::exists(pack, ignored) && std::filesystem::exists(kept, ignored) ? kept : pack;
 }
 
 uint32_t pack_version(const Layout& layout, const SnapshotId& id, const std::string& name) {

@@ -146,16 +146,27 @@ std::optional<uint64_t> sweep(const Layout& layout, const Catalog& catalog) {
     base::Fd packs = base::open_file(layout.packs(), O_RDONLY | O_DIRECTORY);
     if (::flock(packs.get(), LOCK_EX | LOCK_NB) != 0) return std::nullopt;
     std::set<SnapshotId> going = kept_packs(layout);
+    std::vector<SnapshotRecord> living = catalog.list();
+    // Stored once more, as an import of what was removed is: then its pack has all that the kept one ever had.
+    std::vector<SnapshotId> back;
+    for (const SnapshotRecord& record : living) {
+        if (going.erase(record.id) > 0) back.push_back(record.id);
+    }
     std::vector<SnapshotId> removed;
     for (const Pending& pending : catalog.pending()) {
         if (pending.state == PendingState::removing) removed.push_back(pending.id);
     }
     going.insert(removed.begin(), removed.end());
-    if (going.empty()) return 0;
-    auto needed = needed_of(layout, catalog.list(), going);
+    if (going.empty() && back.empty()) return 0;
+    auto needed = needed_of(layout, living, going);
     // Unsure: nothing may go, and the rows stay, so that it is tried again.
     if (!needed) return 0;
     uint64_t given_back = 0;
+    for (const SnapshotId& id : back) {
+        given_back += allocated(layout.kept_pack(id));
+        unlink_if_there(layout.kept_pack(id));
+        testing::reached("came back");
+    }
     for (const SnapshotId& id : going) {
         auto space = [&] { return allocated(layout.pack(id)) + allocated(layout.kept_pack(id)); };
         uint64_t before = space();

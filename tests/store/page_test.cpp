@@ -221,6 +221,35 @@ TEST_CASE("removing a snapshot gives back what no other needs and harms none") {
     CHECK(faults_of(*repository).empty());
 }
 
+TEST_CASE("what was removed and is stored once more has all of its pages, and keeps them") {
+    Scratch scratch;
+    auto repository = scratch.open();
+    std::mt19937 random(17);
+    std::string content = noise(2 * k_mib, 1), next = content.substr(0, k_mib);
+    touch(next, random, 20);
+    SnapshotRecord first = store_next(*repository, content, nullptr);
+    SnapshotRecord second = store_next(*repository, next, &first);
+    Layout layout{scratch.repo()};
+    CHECK(repository->remove(first.id) > k_mib / 2);  // the second half of the kept pack is a hole now
+    SnapshotRecord again = store_next(*repository, content, nullptr);
+    REQUIRE(again.id == first.id);
+    REQUIRE(fs::exists(layout.kept_pack(first.id)));
+    auto check = [&] {
+        CHECK((content_of(*repository, again) == content));
+        CHECK((content_of(*repository, second) == next));
+        CHECK(faults_of(*repository).empty());
+    };
+    check();
+    // Whatever is removed next lets go of the kept one, which nobody needs beside the whole one.
+    SnapshotRecord other = store_next(*repository, noise(k_mib, 5), nullptr, {}, 50);
+    repository->remove(other.id);
+    CHECK(!fs::exists(layout.kept_pack(first.id)));
+    check();
+    CHECK(repository->remove(again.id) > k_mib / 2);
+    CHECK((content_of(*repository, second) == next));
+    CHECK(faults_of(*repository).empty());
+}
+
 TEST_CASE("a snapshot whose every page lives on in the next gives nothing back") {
     Scratch scratch;
     auto repository = scratch.open();
