@@ -10,6 +10,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "store/layout.h"
 #include "store/rebuild.h"
 #include "tests/store/faults.h"
 #include "tests/store/helpers.h"
@@ -77,6 +78,23 @@ void prepare_usual(const fs::path& repo) {
     snap(*repository, "api", "api one", 3);
 }
 
+// "web one" was removed while "web two" drew from it, and stored once more: it has a pack and a kept one.
+void prepare_once_more(const fs::path& repo) {
+    auto repository = open_repository(repo, OpenMode::create);
+    snap(*repository, "web", "web one", 1);
+    SnapshotId id = repository->list().front().id;
+    snap(*repository, "web", "web two", 2);
+    remove_keys(*repository, {"web one"});
+    SnapshotInfo info = info_for("web", 1);
+    info.message = "web one";
+    auto writer = repository->begin({});
+    writer->add("images/pages-1.img", BytesFile(content_of("web one")));
+    REQUIRE(writer->commit(info, some_rows()).id == id);
+    writer.reset();
+    REQUIRE((fs::exists(Layout{repo}.kept_pack(id))));
+    snap(*repository, "api", "api one", 3);
+}
+
 // Of one that died early and of one that died as late as it could without having committed.
 void prepare_leftovers(const fs::path& repo) {
     prepare_usual(repo);
@@ -130,6 +148,11 @@ const std::vector<Operation>& operations() {
              remove_keys(*open_repository(repo, OpenMode::write), {"web one"});
          },
          {"web two", "api one"}},
+        {"rm beside one that was stored once more",
+         [](const fs::path& repo) { remove_keys(*open_repository(repo, OpenMode::write), {"api one"}); },
+         {},
+         {"api one"},
+         prepare_once_more},
         {"tag",
          [](const fs::path& repo) {
              auto repository = open_repository(repo, OpenMode::write);
