@@ -27,7 +27,7 @@ class HintTable {
 
     // Room for so many more.
     void reserve(size_t more) {
-        size_t wanted = std::bit_ceil((size_ + more) * 2 + 2);
+        size_t wanted = std::bit_ceil((size_ + more) * 2);
         if (wanted <= slots_.size()) return;
         std::vector<Slot> old = std::exchange(slots_, base::populated_vector<Slot>(wanted));
         for (const Slot& slot : old) {
@@ -37,7 +37,7 @@ class HintTable {
 
     // Of several places with one hint the first stays. A hint is never 0.
     void add(uint64_t hint, Place place) {
-        if (size_ * 2 >= slots_.size()) reserve(size_ + 1);
+        if ((size_ + 1) * 2 > slots_.size()) reserve(size_ + 1);
         Slot& slot = slots_[find_slot(hint)];
         if (slot.hint != 0) return;
         slot = {hint, place};

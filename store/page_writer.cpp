@@ -29,7 +29,7 @@ using base::ErrorKind;
 // numbers lies how often that happens.
 constexpr size_t k_most_packs = 12;
 constexpr size_t k_packs_after_retiring = 8;
-// Pages that are looked for in other packs: 16 GiB of them; 100 MiB of memory.
+// Pages that are looked for in other packs: 16 GiB of them; 128 MiB of memory.
 constexpr size_t k_most_hints = size_t{4} << 20;
 
 std::filesystem::path random_name(const std::filesystem::path& directory) {
@@ -155,11 +155,14 @@ void PageWriter::choose_retired() {
 void PageWriter::learn_hints() {
     if (hints_known_) return;
     hints_known_ = true;
+    size_t all = 0;
+    for (uint32_t number = 1; number <= known_->count(); ++number)
+        all += retired_[number] ? 0 : static_cast<size_t>(known_->at(number).index().full_slots());
+    hints_.reserve(std::min(all, k_most_hints));
     for (uint32_t number = 1; number <= known_->count(); ++number) {
         if (retired_[number]) continue;
         const PageIndex& index = known_->at(number).index();
         const std::vector<uint64_t>& hints = known_->at(number).hints();
-        hints_.reserve(std::min(hints.size(), k_most_hints - hints_.size()));
         size_t hint = 0;
         // Of the parent's packs only what the parent itself needs is sure to be there still (store/usage.h).
         const std::set<uint32_t>* there =

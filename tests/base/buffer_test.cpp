@@ -1,6 +1,5 @@
 #include "base/buffer.h"
 
-#include <sys/mman.h>
 #include <sys/resource.h>
 
 #include <algorithm>

@@ -47,6 +47,11 @@ def docker(*words, status=0):
     return run(["docker", *words], status=status).out.strip()
 
 
+def engine_version():
+    """The major version of the Docker Engine."""
+    return int(docker("version", "--format", "{{.Server.Version}}").split(".")[0])
+
+
 def wait_until(condition, what, seconds=10.0):
     """The first true answer of `condition`; fails after `seconds` with `what` was waited for."""
     deadline = time.monotonic() + seconds

@@ -132,10 +132,6 @@ class Cell:
         return answer
 
     @staticmethod
-    def engine():
-        return int(docker("version", "--format", "{{.Server.Version}}").split(".")[0])
-
-    @staticmethod
     def freezer_v1():
         return pathlib.Path("/sys/fs/cgroup/freezer").exists()
 

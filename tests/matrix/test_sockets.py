@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from support import docker, run, wait_until
+from support import docker, engine_version, run, wait_until
 from test_rewind import TCP_CLIENT, TCP_SERVER
 
 BRIDGE = "172.17.0.1"
@@ -212,7 +212,7 @@ def test_bound_to_interface(cell, kind):
     made.wait_for_tick(3)
     cell.snap(made)
     made.wait_for_tick(made.last_tick() + 10)
-    if "packet" in kind or cell.engine() >= 28:
+    if "packet" in kind or engine_version() >= 28:
         cell.refused(["rewind", made, "--to", f"of-{made}"], "interface", "Docker 28 makes the interface after the restore, "
                      "and before 28 it has another number each time", "snap while no such socket is open, or use "
                      "`--network host`", made)
