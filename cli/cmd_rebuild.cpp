@@ -17,22 +17,30 @@ Makes the catalog again from what the packs say of themselves; no pack is change
 one as catalog.db.old. What packs do not know is lost: tags given with `cprewind tag`, and which snapshot a container was
 last rewound to. No other cprewind may be using the repository.
 
-Exit status: 0 done, 1 failed, 2 usage, 3 done, but there are packs that cannot be read (they are named).)";
+Exit status: 0 done, 1 failed, 2 usage, 3 done, but there are packs that cannot be read (they are named)
+or snapshots of which something lies in these: put the packs back and rebuild once more.)";
 
 int run_rebuild(Context& context, const std::vector<std::string>& arguments) {
     parse_words(arguments, po::options_description(), 0, 0, "");
     store::RebuildReport report = store::rebuild_catalog(context.repository);
     if (context.json) {
-        context.output.json({{"snapshots", report.snapshots}, {"unreadable", report.unreadable}});
+        context.output.json({{"snapshots", report.snapshots},
+                             {"unreadable", report.unreadable},
+                             {"without_rows", report.without_rows}});
     } else {
         for (const std::string& pack : report.unreadable) {
             context.output.line(
                 fmt::format("{} {}", context.output.paint(Colour::red, "left out"), base::escape(pack)));
         }
+        for (const std::string& snapshot : report.without_rows) {
+            context.output.line(
+                fmt::format("{} {}", context.output.paint(Colour::yellow, "without its processes and files"),
+                            base::escape(snapshot)));
+        }
         context.output.line(
             fmt::format("the catalog has {} again", base::counted(report.snapshots, "snapshot")));
     }
-    return report.unreadable.empty() ? exit_done : exit_findings;
+    return report.unreadable.empty() && report.without_rows.empty() ? exit_done : exit_findings;
 }
 
 }  // namespace cprewind::cli

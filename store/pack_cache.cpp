@@ -27,9 +27,9 @@ uint64_t bytes_of(const PageIndex& index) {
 
 }  // namespace
 
-std::shared_ptr<const PackSet> PackCache::open_set(const SnapshotId& id, const std::string& name) {
-    auto own = open(id, name);
-    return std::make_shared<const PackSet>(own, [&](const SnapshotId& other) {
+std::shared_ptr<const PackSet> PackCache::open_set(const SnapshotId& id, const std::string& name,
+                                                   LostPack lost) {
+    auto open_other = [&](const SnapshotId& other) {
         try {
             return open(other, fmt::format("{}, in a pack of {}", name, other.substr(0, 12)));
         } catch (const base::Error& error) {
@@ -39,7 +39,8 @@ std::shared_ptr<const PackSet> PackCache::open_set(const SnapshotId& id, const s
                                           name, layout_.pack(other).string()),
                               "put the file back from a copy; `cprewind verify` tells what else needs it");
         }
-    });
+    };
+    return std::make_shared<const PackSet>(open(id, name), open_other, lost);
 }
 
 std::shared_ptr<const PagePack> PackCache::open(const SnapshotId& id, const std::string& name) {

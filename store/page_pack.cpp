@@ -136,9 +136,10 @@ PackSet::PackSet(std::vector<std::shared_ptr<const PagePack>> packs) : packs_(st
 
 void PackSet::make_translations() {
     std::map<SnapshotId, uint32_t> numbers;
-    for (uint32_t i = 0; i < count(); ++i) numbers.emplace(packs_[i]->id(), i + 1);
+    for (uint32_t number = 1; number <= count(); ++number) numbers.emplace(id_of(number), number);
     for (uint32_t i = 0; i < count(); ++i) {
         std::vector<uint32_t>& translation = translations_.emplace_back(std::vector<uint32_t>{0, i + 1});
+        if (!packs_[i]) continue;
         // What a pack of ours needs for pages that we do not use may be unknown to us: 0 then, and never asked for.
         for (const SnapshotId& id : packs_[i]->index().packs) {
             auto number = numbers.find(id);
@@ -147,13 +148,22 @@ void PackSet::make_translations() {
     }
 }
 
-PackSet::PackSet(std::shared_ptr<const PagePack> own, const PackOpener& open) {
+PackSet::PackSet(std::shared_ptr<const PagePack> own, const PackOpener& open, LostPack lost) {
     packs_.push_back(std::move(own));
-    for (const SnapshotId& id : packs_.front()->index().packs) packs_.push_back(open(id));
+    for (const SnapshotId& id : packs_.front()->index().packs) {
+        try {
+            packs_.push_back(open(id));
+        } catch (const Error& error) {
+            if (lost == LostPack::fails) throw;
+            packs_.push_back(nullptr);
+            losses_.emplace(count(), error);
+        }
+    }
     make_translations();
     const std::string& name = packs_.front()->name();
     auto check = [&](PageRef page) {
-        if (page.pack == 0 || page.pack > count() || page.slot >= at(page.pack).index().slots()) {
+        bool known = page.pack > 0 && page.pack <= count();
+        if (!known || (!is_lost(page.pack) && page.slot >= at(page.pack).index().slots())) {
             throw_damaged(name, "it refers to pages that are not in the pack it names");
         }
     };
@@ -161,7 +171,7 @@ PackSet::PackSet(std::shared_ptr<const PagePack> own, const PackOpener& open) {
         for (const PageRun& run : file.runs) {
             if (run.first.is_zero()) continue;
             check({run.first.pack, static_cast<uint32_t>(run.first.slot + run.pages - 1)});
-            if (run.first.pack == k_own_pack) continue;
+            if (run.first.pack == k_own_pack || is_lost(run.first.pack)) continue;
             for (uint64_t i = 0; i < run.pages; ++i) {
                 auto base = base_of({run.first.pack, static_cast<uint32_t>(run.first.slot + i)});
                 if (base) check(*base);
@@ -171,7 +181,8 @@ PackSet::PackSet(std::shared_ptr<const PagePack> own, const PackOpener& open) {
     for (const PageGroup& group : packs_.front()->index().groups) {
         for (const PageRef& base : group.bases) {
             check(base);
-            if (base_of(base)) throw_damaged(name, "a page has a base that is no whole page itself");
+            if (!is_lost(base.pack) && base_of(base))
+                throw_damaged(name, "a page has a base that is no whole page itself");
         }
     }
 }

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/buffer.h"
+#include "base/error.h"
 #include "base/fd.h"
 #include "store/page_index.h"
 
@@ -75,17 +76,30 @@ class PagePack {
 // Opens the pack of an id. Shared by all that a snapshot needs, so that each is opened once.
 using PackOpener = std::function<std::shared_ptr<const PagePack>(const SnapshotId&)>;
 
+// Of a pack that another one draws from, and that cannot be opened: whether the other one is good for nothing, or for what
+// does not lie there.
+enum class LostPack { fails, costs_its_pages };
+
 // A pack and all others that its pages and their bases lie in, by the numbers that its references use.
 class PackSet {
  public:
-    // Errors: damaged when another pack is missing or holds no such slot; what opening throws.
-    PackSet(std::shared_ptr<const PagePack> own, const PackOpener& open);
+    // Errors: damaged when another pack holds no such slot; what opening throws, at once or (costs_its_pages) whenever
+    // something in that pack is asked for.
+    PackSet(std::shared_ptr<const PagePack> own, const PackOpener& open, LostPack lost = LostPack::fails);
     // Any packs, numbered from 1 in this order; none twice. For a writer, which looks for pages to refer to.
     explicit PackSet(std::vector<std::shared_ptr<const PagePack>> packs);
 
     const PagePack& own() const { return *packs_.front(); }
     // `number` is that of a PageRef, not 0.
-    const PagePack& at(uint32_t number) const { return *packs_[number - 1]; }
+    const PagePack& at(uint32_t number) const {
+        if (!packs_[number - 1]) throw losses_.at(number);
+        return *packs_[number - 1];
+    }
+    bool is_lost(uint32_t number) const { return !packs_[number - 1]; }
+    // Of a lost one, too.
+    const SnapshotId& id_of(uint32_t number) const {
+        return is_lost(number) ? own().index().packs[number - 2] : at(number).id();
+    }
     std::shared_ptr<const PagePack> share(uint32_t number) const { return packs_[number - 1]; }
     uint32_t count() const { return static_cast<uint32_t>(packs_.size()); }
     // A reference that pack `number` makes, in our numbers.
@@ -98,7 +112,8 @@ class PackSet {
  private:
     void make_translations();
 
-    std::vector<std::shared_ptr<const PagePack>> packs_;
+    std::vector<std::shared_ptr<const PagePack>> packs_;  // null: lost
+    std::map<uint32_t, base::Error> losses_;              // by number
     std::vector<std::vector<uint32_t>> translations_;
 };
 

@@ -41,6 +41,7 @@ RebuildReport rebuild_catalog(const fs::path& path) {
             one.record.stored_bytes = facts.size;
             one.record.raw_bytes = facts.raw_bytes;
             one.rows = std::move(facts.rows);
+            if (!facts.rows_lost.empty()) report.without_rows.push_back(facts.rows_lost);
             found.push_back(std::move(one));
         } catch (const base::Error& error) {
             report.unreadable.push_back(error.message());

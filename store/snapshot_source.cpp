@@ -54,6 +54,23 @@ CatalogRows rows_of(const std::shared_ptr<const PackSet>& packs) {
     return parse_rows(bytes, packs->own().name());
 }
 
+PackFacts facts_without_rows(const PagePack& own) {
+    PackFacts facts = {own.number(), own.info(), own.size(), 0, {}, {}};
+    for (const PagedFile& file : own.index().files)
+        facts.raw_bytes += file.name == k_rows_file ? 0 : file.size;
+    return facts;
+}
+
+PackFacts remaining_facts_of(const std::shared_ptr<const PackSet>& packs) {
+    try {
+        return facts_of(packs);
+    } catch (const Error& error) {
+        PackFacts facts = facts_without_rows(packs->own());
+        facts.rows_lost = error.message();
+        return facts;
+    }
+}
+
 }  // namespace
 
 std::filesystem::path find_pack(const Layout& layout, const SnapshotId& id) {
@@ -72,8 +89,8 @@ uint32_t pack_version(const Layout& layout, const SnapshotId& id, const std::str
 }
 
 std::shared_ptr<const PackSet> open_pack_set(const Layout& layout, const SnapshotId& id,
-                                             const std::string& name) {
-    return PackCache(layout).open_set(id, name);
+                                             const std::string& name, LostPack lost) {
+    return PackCache(layout).open_set(id, name, lost);
 }
 
 void PagedStoredFile::read_page(PageRef page, std::span<std::byte> out) const {
@@ -117,9 +134,10 @@ images::Likeness::Answer PagedStoredFile::compare(PageRef mine, const PagedStore
     if (mine.is_zero() || theirs.is_zero())
         return mine.is_zero() && theirs.is_zero() ? Answer::equal : Answer::unknown;
     auto same_place = [](const PackSet& a, PageRef x, const PackSet& b, PageRef y) {
-        return x.slot == y.slot && a.at(x.pack).id() == b.at(y.pack).id();
+        return x.slot == y.slot && a.id_of(x.pack) == b.id_of(y.pack);
     };
     if (same_place(*packs_, mine, *other.packs_, theirs)) return Answer::equal;
+    if (packs_->is_lost(mine.pack) || other.packs_->is_lost(theirs.pack)) return Answer::unknown;
     auto my_base = packs_->base_of(mine), their_base = other.packs_->base_of(theirs);
     bool one_step = (my_base && !their_base && same_place(*packs_, *my_base, *other.packs_, theirs)) ||
                     (!my_base && their_base && same_place(*packs_, mine, *other.packs_, *their_base));
@@ -156,20 +174,19 @@ images::Likeness PagedStoredFile::likeness(uint64_t offset, const images::ImageF
 }
 
 PackFacts read_facts(const Layout& layout, const SnapshotId& id, const std::string& name) {
-    if (pack_version(layout, id, name) != k_pack_version) return facts_of(open_pack_set(layout, id, name));
+    if (pack_version(layout, id, name) != k_pack_version)
+        return remaining_facts_of(open_pack_set(layout, id, name, LostPack::costs_its_pages));
     return facts_of(std::make_shared<const Pack>(layout.pack(id), id, name));
 }
 
 PackFacts facts_of(const std::shared_ptr<const PackSet>& packs) {
-    const PagePack& own = packs->own();
-    PackFacts facts = {own.number(), own.info(), own.size(), 0, rows_of(packs)};
-    for (const PagedFile& file : own.index().files)
-        facts.raw_bytes += file.name == k_rows_file ? 0 : file.size;
+    PackFacts facts = facts_without_rows(packs->own());
+    facts.rows = rows_of(packs);
     return facts;
 }
 
 PackFacts facts_of(const std::shared_ptr<const Pack>& pack) {
-    PackFacts facts = {pack->number(), pack->info(), pack->size(), 0, read_rows(pack)};
+    PackFacts facts = {pack->number(), pack->info(), pack->size(), 0, read_rows(pack), {}};
     for (const FileEntry& file : pack->files()) facts.raw_bytes += file.name == k_rows_file ? 0 : file.size;
     return facts;
 }
@@ -179,7 +196,7 @@ std::unique_ptr<images::ImageSource> open_snapshot(const Layout& layout, const S
     if (pack_version(layout, id, name) == k_pack_version) {
         return std::make_unique<StoredSource>(std::make_shared<const Pack>(layout.pack(id), id, name));
     }
-    return std::make_unique<PagedSource>(open_pack_set(layout, id, name));
+    return std::make_unique<PagedSource>(open_pack_set(layout, id, name, LostPack::costs_its_pages));
 }
 
 }  // namespace cprewind::store

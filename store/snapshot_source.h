@@ -20,7 +20,7 @@ std::filesystem::path find_pack(const Layout& layout, const SnapshotId& id);
 
 // Opens packs of version 2 with all that they refer to.
 std::shared_ptr<const PackSet> open_pack_set(const Layout& layout, const SnapshotId& id,
-                                             const std::string& name);
+                                             const std::string& name, LostPack lost = LostPack::fails);
 
 // A reader that files share, each for one page at a time.
 struct SharedReader {
@@ -66,13 +66,16 @@ struct PackFacts {
     uint64_t size = 0;
     uint64_t raw_bytes = 0;  // of all files
     CatalogRows rows;
+    std::string rows_lost;  // why they cannot be read; then there are none
 };
+// For making the catalog again: a snapshot whose rows lie in a lost pack of another one is a snapshot all the same.
 PackFacts read_facts(const Layout& layout, const SnapshotId& id, const std::string& name);
 PackFacts facts_of(const std::shared_ptr<const PackSet>& packs);
 class Pack;
 PackFacts facts_of(const std::shared_ptr<const Pack>& pack);
 
-// Errors: not_found when the pack is not there, damaged, unsupported, io.
+// What a lost pack of another snapshot holds cannot be read; the rest can. Errors: not_found when the snapshot's own pack is
+// not there, damaged, unsupported, io.
 std::unique_ptr<images::ImageSource> open_snapshot(const Layout& layout, const SnapshotId& id,
                                                    const std::string& name);
 

@@ -187,10 +187,13 @@ def test_killed_in_the_middle_it_leaves_nothing_behind(repo, container, chance):
         time.sleep(chance.random())
         if forking.poll() is None:
             os.kill(forking.pid, signal.SIGKILL)
-        finished = forking.wait() == 0
-        if finished:  # too late for the kill
-            for ident in containers() - before:
-                docker("rm", "--force", ident)
-        wait_until(lambda: containers() == before, "all is gone", 60)
-        wait_until(lambda: plans() == [] and staging_directories() == [], "no plan and no dump is left", 30)
+        forking.wait()
+        # The guard of the dump goes last.
+        wait_until(lambda: staging_directories() == [], "no dump is left", 60)
+        left = containers() - before
+        # All: they were ready before the kill, though it may not have been said yet.
+        assert len(left) in (0, 3), left
+        for ident in left:
+            docker("rm", "--force", ident)
+        assert containers() == before and plans() == []
     heap.assert_counts_on()

@@ -2,15 +2,19 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <fmt/format.h>
+
 #include <catch2/catch_test_macros.hpp>
 #include <random>
 
 #include "base/error.h"
+#include "base/fd.h"
 #include "store/block.h"
 #include "store/layout.h"
 #include "store/pack_format.h"
 #include "store/pack_reader.h"
 #include "store/page_pack.h"
+#include "store/rebuild.h"
 #include "store/sqlite.h"
 #include "tests/store/helpers.h"
 
@@ -88,6 +92,78 @@ TEST_CASE("a pack cut at any length, made longer, missing or renamed is found an
     CHECK(report.snapshots == 2);
     small.repository->remove(small.record.id);
     CHECK(faults_of(*small.repository).empty());
+}
+
+TEST_CASE("a lost pack costs other snapshots the files that have pages in it, and no more") {
+    Scratch scratch;
+    auto repository = scratch.open();
+    std::string old = noise(300000, 1), changed = old;
+    changed[100000] = static_cast<char>(changed[100000] + 1);
+    std::optional<SnapshotId> parent;
+    std::vector<SnapshotRecord> records;
+    for (int number = 1; number <= 3; ++number) {
+        auto writer = repository->begin(parent);
+        writer->add("images/pages-1.img", BytesFile(number == 1 ? old : changed));
+        writer->add("images/pages-2.img", BytesFile(noise(300000, 10 + static_cast<uint64_t>(number))));
+        SnapshotInfo info = info_for("web", 1'700'000'000 + number);
+        info.parent = parent;
+        CatalogRows rows = some_rows();
+        rows.processes[0].command = fmt::format("own {}", number);
+        records.push_back(writer->commit(info, rows));
+        parent = records.back().id;
+    }
+    fs::path pack = Layout{scratch.repo()}.pack(records[0].id);
+    std::string whole = base::read_file(pack);
+    auto lose = [&](const std::string& what) {
+        if (what == "missing")
+            fs::remove(pack);
+        else
+            base::replace_file(pack, std::string_view(whole).substr(0, whole.size() / 2));
+    };
+    for (const std::string what : {"missing", "cut"}) {
+        CAPTURE(what);
+        lose(what);
+        CHECK(error_of([&] { repository->open(records[0]); }) == "damaged");
+        for (size_t i : {1, 2}) {
+            CAPTURE(i);
+            CHECK((read_back(*repository, records[i], "images/pages-2.img") == noise(300000, 11 + i)));
+            try {
+                read_back(*repository, records[i], "images/pages-1.img");
+                FAIL("read");
+            } catch (const base::Error& error) {
+                CHECK(error.kind() == base::ErrorKind::damaged);
+                CHECK(error.message().find("images/pages-1.img") != std::string::npos);
+                CHECK(error.message().find(records[0].id.substr(0, 12)) != std::string::npos);
+            }
+            // Whoever is asked whether all is there must not be content.
+            CHECK(repository->verify(records[i].id).faults.size() == 1);
+        }
+        // What two snapshots have in the lost pack they have in common, unread.
+        auto second = repository->open(records[1]), third = repository->open(records[2]);
+        auto mine = second->open("images/pages-1.img"), theirs = third->open("images/pages-1.img");
+        images::Likeness likeness = mine->likeness(0, *theirs, 0, 65536);
+        CHECK(likeness.answer == images::Likeness::Answer::equal);
+        CHECK(likeness.bytes == 65536);
+
+        // The next one does not build on what cannot be read.
+        auto writer = repository->begin(records[2].id);
+        writer->add("images/pages-1.img", BytesFile(changed));
+        SnapshotRecord next = writer->commit(info_for("web", what == "cut" ? 5 : 6), some_rows());
+        CHECK((read_back(*repository, next, "images/pages-1.img") == changed));
+        CHECK(repository->verify(next.id).faults.empty());
+
+        RebuildReport report = rebuild_catalog(scratch.repo());
+        CHECK(report.unreadable.size() == (what == "cut" ? 1 : 0));
+        // Their rows are differences to those of the first.
+        CHECK(report.without_rows.size() == 2);
+        repository = scratch.open();
+        CHECK_NOTHROW(repository->resolve("web@2", {}));
+    }
+    base::replace_file(pack, whole);
+    rebuild_catalog(scratch.repo());
+    repository = scratch.open();
+    CHECK(faults_of(*repository).empty());
+    CHECK((read_back(*repository, records[1], "images/pages-1.img") == changed));
 }
 
 TEST_CASE("a hostile tail never crashes the reader, and gaps, overlaps and bombs are damage") {
