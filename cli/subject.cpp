@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "engine/snapshot_files.h"
 #include "images/decoded_file.h"
+#include "images/json_document.h"
 #include "images/open_source.h"
 #include "images/volumes.h"
 
@@ -85,12 +86,10 @@ Subject open_snapshot(const Context& context, const std::string& reference) {
     return subject;
 }
 
-inspect::StartTimes read_start_times(const images::ImageSource& files) {
+inspect::StartTimes read_start_times(const images::ImageSource& files, images::Findings& findings) {
     inspect::StartTimes times;
-    auto text = images::read_whole(files, engine::k_engine_file);
-    auto facts = text ? nlohmann::json::parse(*text, nullptr, false) : nlohmann::json();
-    if (!facts.is_object() || !facts.contains(engine::k_started_field)) return times;
-    const nlohmann::json& started = facts[engine::k_started_field];
+    images::JsonDocument facts(files, engine::k_engine_file, findings);
+    const nlohmann::json& started = facts.at(engine::k_started_field);
     if (!started.is_object()) return times;
     for (const auto& [pid, time] : started.items()) {
         auto number = base::parse_number(pid);
@@ -138,16 +137,20 @@ void load_subject(Subject& subject) {
     subject.checkpoint = images::load_checkpoint(*subject.images);
     for (images::Finding& finding : of_container)
         images::add_finding(subject.checkpoint.findings, std::move(finding));
-    subject.started = read_start_times(*subject.files);
+    subject.started = read_start_times(*subject.files, subject.checkpoint.findings);
     for (images::StoredVolume& volume : images::load_volumes(*subject.files, subject.checkpoint.findings)) {
         subject.trees.push_back({images::title_of(volume.volume), std::move(volume.tree),
                                  std::move(volume.data), volume.volume.destination});
     }
     if (subject.layer) return;
-    auto tree = images::read_whole(*subject.files, engine::k_layer_tree);
     auto data = subject.files->open(engine::k_layer_data);
-    if (tree) {
-        subject.layer = images::parse_layer(*tree, data ? data->size() : 0, subject.checkpoint.findings);
+    try {
+        if (auto tree = images::read_whole(*subject.files, engine::k_layer_tree))
+            subject.layer = images::parse_layer(*tree, data ? data->size() : 0, subject.checkpoint.findings);
+    } catch (const Error& error) {
+        if (error.kind() != ErrorKind::damaged && error.kind() != ErrorKind::io) throw;
+        images::add_finding(subject.checkpoint.findings,
+                            {images::FindingKind::damaged, engine::k_layer_tree, {}, error.message()});
     }
 }
 

@@ -8,6 +8,7 @@
 #include "cli/json_text.h"
 #include "cli/view_tools.h"
 #include "images/image_source.h"
+#include "images/json_document.h"
 #include "inspect/names.h"
 #include "inspect/ps.h"
 #include "inspect/threads.h"
@@ -31,14 +32,13 @@ std::string state_text(images::ProcessState state, uint32_t exit_code) {
 // Docker's word for when the first process began. The images do not say when a process was started.
 std::optional<std::string> container_start(const Subject& subject) {
     if (!subject.record) return std::nullopt;
-    auto text = images::read_whole(*subject.files, "container.json", 16u << 20);
-    if (!text) return std::nullopt;
-    auto document = nlohmann::json::parse(*text, nullptr, false);
-    if (document.is_array() && !document.empty()) document = document[0];
-    const nlohmann::json::json_pointer place("/State/StartedAt");
-    if (!document.is_object() || !document.contains(place) || !document[place].is_string())
-        return std::nullopt;
-    return document[place].get<std::string>();
+    images::Findings findings;  // of a file that says nothing else here
+    images::JsonDocument document(*subject.files, "container.json", findings);
+    const nlohmann::json& all = document.at();
+    const nlohmann::json& container = all.is_array() && !all.empty() ? all[0] : all;
+    std::string started =
+        images::JsonDocument::text_of(*images::JsonDocument::step(container, "State"), "StartedAt");
+    return started.empty() ? std::nullopt : std::optional(started);
 }
 
 Json ps_json(const inspect::PsRow& row, const std::optional<std::string>& started) {

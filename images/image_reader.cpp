@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "base/bytes.h"
+#include "base/error.h"
 
 namespace cprewind::images {
 
@@ -117,14 +118,26 @@ std::optional<std::span<const std::byte>> ImageReader::take(uint64_t size) {
     if (offset_ < window_offset_ || offset_ + size > window_end) {
         window_offset_ = offset_;
         window_.resize(static_cast<size_t>(std::min(size_ - offset_, std::max(size, k_window_bytes))));
-        size_t got = file_->read_at(window_offset_, window_);
-        window_.resize(got);
-        if (got < size) return std::nullopt;  // the file shrank
+        window_.resize(read_window());
+        if (window_.size() < size) return std::nullopt;  // the file shrank
     }
     auto part = std::span<const std::byte>(window_).subspan(static_cast<size_t>(offset_ - window_offset_),
                                                             static_cast<size_t>(size));
     offset_ += size;
     return part;
+}
+
+// Nothing, with a finding, where the medium, the archive or the repository does not give the bytes: that is the loss of
+// one image, and the others tell their part. It is all there is to say of this one.
+size_t ImageReader::read_window() {
+    try {
+        return file_->read_at(window_offset_, window_);
+    } catch (const base::Error& error) {
+        if (error.kind() != base::ErrorKind::damaged && error.kind() != base::ErrorKind::io) throw;
+        report(FindingKind::damaged, error.message());
+        findings_left_ = 0;
+        return 0;
+    }
 }
 
 std::optional<uint32_t> ImageReader::take_number() {

@@ -75,6 +75,7 @@ class ImageReader {
  private:
     ImageReader(std::unique_ptr<ImageFile> file, std::string_view name, Findings& findings);
     std::optional<std::span<const std::byte>> take(uint64_t size);
+    size_t read_window();
     std::optional<uint32_t> take_number();
 
     std::unique_ptr<ImageFile> file_;

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "base/error.h"
+
 namespace cprewind::images {
 
 JsonDocument::JsonDocument(const ImageSource& files, std::string name, Findings& findings) {
@@ -16,7 +18,13 @@ JsonDocument::JsonDocument(const ImageSource& files, std::string name, Findings&
         return;
     }
     std::string text(static_cast<size_t>(file->size()), '\0');
-    text.resize(file->read_at(0, std::as_writable_bytes(std::span(text.data(), text.size()))));
+    try {
+        text.resize(file->read_at(0, std::as_writable_bytes(std::span(text.data(), text.size()))));
+    } catch (const base::Error& error) {
+        if (error.kind() != base::ErrorKind::damaged && error.kind() != base::ErrorKind::io) throw;
+        report(error.message());
+        return;
+    }
     root_ = nlohmann::json::parse(text, nullptr, false);
     if (root_.is_discarded()) {
         root_ = nullptr;

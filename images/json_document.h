@@ -16,7 +16,7 @@ class JsonDocument {
     // The largest seen is 12 KiB; a value of JSON takes up to 20 times its text in memory.
     static constexpr uint64_t k_limit = 2u << 20;
 
-    // Absent: there() is false, and no finding. No JSON, cut off or beyond the limit: a finding.
+    // Absent: there() is false, and no finding. No JSON, cut off, unreadable or beyond the limit: a finding.
     JsonDocument(const ImageSource& files, std::string name, Findings& findings);
 
     bool there() const { return there_; }

@@ -1,9 +1,11 @@
 #include "images/image_reader.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include <catch2/catch_test_macros.hpp>
 
+#include "base/error.h"
 #include "images/proto/process.pb.h"
 #include "images/proto/system.pb.h"
 #include "tests/images/image_builder.h"
@@ -181,4 +183,56 @@ TEST_CASE("entries larger than the read window are read whole") {
     Outcome out = read_pstree(make_image("PSTREE", make_process(7), big, make_process(9)));
     CHECK(out.pids == std::vector<uint32_t>{7, 1, 9});
     CHECK(out.findings.empty());
+}
+
+TEST_CASE("an image whose bytes cannot be read further on is one finding, and the entries before stay") {
+    class Unreadable : public ImageFile {
+     public:
+        Unreadable(std::string content, base::ErrorKind kind) : content_(std::move(content)), kind_(kind) {}
+        uint64_t size() const override { return content_.size(); }
+        size_t read_at(uint64_t offset, std::span<std::byte> out) const override {
+            constexpr uint64_t k_sound = 512u << 10;
+            if (offset + out.size() > k_sound) throw base::Error(kind_, "the rest is lost");
+            std::memcpy(out.data(), content_.data() + offset, out.size());
+            return out.size();
+        }
+
+     private:
+        std::string content_;
+        base::ErrorKind kind_;
+    };
+    struct Source : MemorySource {
+        std::unique_ptr<ImageFile> open(std::string_view) const override {
+            return std::make_unique<Unreadable>(content, kind);
+        }
+        std::string content;
+        base::ErrorKind kind;
+    };
+    Source source;
+    for (uint32_t pid = 1; source.content.size() < (700u << 10); ++pid) {
+        if (pid == 1)
+            source.content = make_image("PSTREE", make_process(pid));
+        else
+            append_entry(source.content, make_process(pid));
+    }
+    for (auto kind : {base::ErrorKind::damaged, base::ErrorKind::io, base::ErrorKind::permission}) {
+        source.kind = kind;
+        Findings findings;
+        auto reader = ImageReader::open(source, "pstree.img", image_kind("PSTREE"), findings);
+        REQUIRE(reader);
+        criu::pstree_entry entry;
+        uint32_t read = 0;
+        auto read_all = [&] {
+            while (reader->next(entry)) ++read;
+        };
+        if (kind == base::ErrorKind::permission) {
+            CHECK_THROWS_AS(read_all(), base::Error);
+            continue;
+        }
+        read_all();
+        CHECK(read > 20000);
+        REQUIRE(findings.size() == 1);
+        CHECK(findings[0].kind == FindingKind::damaged);
+        CHECK(findings[0].message == "the rest is lost");
+    }
 }
