@@ -17,8 +17,10 @@ Makes the catalog again from what the packs say of themselves; no pack is change
 one as catalog.db.old. What packs do not know is lost: tags given with `cprewind tag`, and which snapshot a container was
 last rewound to. No other cprewind may be using the repository.
 
-Exit status: 0 done, 1 failed, 2 usage, 3 done, but there are packs that cannot be read (they are named)
-or snapshots of which something lies in these: put the packs back and rebuild once more.)";
+A pack that cannot be read is named and left out. Snapshots that have pages in it stay, if need be without their rows in
+the tables of `cprewind sql`. Put the pack back from a copy and rebuild once more.
+
+Exit status: 0 done, 1 failed, 2 usage, 3 done, but a pack is left out or a snapshot without its rows.)";
 
 int run_rebuild(Context& context, const std::vector<std::string>& arguments) {
     parse_words(arguments, po::options_description(), 0, 0, "");

@@ -24,8 +24,9 @@ Usage: cprewind verify [--data | --structure | --salvage] [SNAPSHOT]
   --data       reads every stored byte and checks it against its digest: also what is done without an option, so that
                "verify" never means less than it says
   --structure  leaves the data unread: a flipped bit in them goes unseen
-  --salvage    reads every file of every snapshot and tells which are lost; of the rest of a damaged snapshot, `inspect`
-               and `diff` show what they can, and the other snapshots are as good as before
+  --salvage    reads every file of every snapshot and tells which are lost, be it by a damaged byte or because they have
+               pages in a pack that is gone; of the rest of a damaged snapshot, `inspect` and `diff` show what they can,
+               and the other snapshots are as good as before
 
 Changes nothing.
 

@@ -19,7 +19,8 @@ class PackCache {
     explicit PackCache(Layout layout) : layout_(std::move(layout)) {}
 
     // The pack of a snapshot with all that it refers to; `name` is what messages call the snapshot. Errors: not_found when
-    // its own pack is not there, damaged (also when another one is missing), unsupported, io; of another pack only when its loss fails.
+    // its own pack is not there, damaged (also when another one is missing), unsupported, io; with costs_its_pages only those
+    // of its own pack.
     std::shared_ptr<const PackSet> open_set(const SnapshotId& id, const std::string& name,
                                             LostPack lost = LostPack::fails);
 

@@ -3,7 +3,7 @@
 import shutil
 
 from programs import COUNTER
-from support import Repository, run
+from support import Repository, Untouched, assert_refused, run
 
 
 def log(repo):
@@ -121,6 +121,31 @@ def test_verify_says_what_it_did_not_read_and_salvage_names_what_is_lost(repo, c
     salvaged = repo("verify", "--salvage", "--json", status=3).json
     assert salvaged["whole"] == 0 and salvaged["snapshots"][0]["lost_files"]
     assert 0 < len(salvaged["snapshots"][0]["lost_files"]) < salvaged["snapshots"][0]["files"]
+
+
+def test_a_lost_pack_costs_the_others_what_lies_in_it_until_it_is_back(repo, container):
+    first, second = container(COUNTER, image="busybox"), container(COUNTER, image="busybox")
+    repo.snap(first)
+    name = repo.snap(second)["name"]
+    pack = repo.pack_of(f"{first}@1")
+    whole = pack.read_bytes()
+    pack.write_bytes(whole[: len(whole) // 2])
+    lost = next(one for one in repo("verify", "--salvage", "--json", status=3).json["snapshots"]
+                if one["snapshot"] == name)
+    assert 0 < len(lost["lost_files"]) < lost["files"] and pack.stem[:12] in lost["why"]
+    shown = repo("inspect", name, "ps", "--json", status=3).json
+    assert [one["comm"] for one in shown["processes"] if one["pid"] == 1] == ["sh"]
+    assert any(pack.stem[:12] in one["message"] for one in shown["findings"])
+    with Untouched(second):
+        assert_refused(repo("rewind", second, "--to", name, status=1), pack.stem[:12])
+    told = repo("rebuild", "--json", status=3).json
+    assert told["snapshots"] == 1 and len(told["unreadable"]) == 1
+    repo.snap(second)
+    repo.rewind(second, f"{second}@latest")
+    pack.write_bytes(whole)
+    assert repo("rebuild", "--json").json["unreadable"] == []
+    repo.assert_clean()
+    repo.rewind(first, f"{first}@1")
 
 
 def test_log_sizes_tell_own_and_shared(repo, container):
