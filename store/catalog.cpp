@@ -177,7 +177,23 @@ std::vector<SnapshotRecord> Catalog::list() const {
 
 std::optional<SnapshotRecord> Catalog::find(const SnapshotId& id) const {
     Statement row = database_.prepare(fmt::format("SELECT {} FROM snapshots WHERE id = ?", k_columns));
-    if (!row.bind(id).step()) return std::nullopt;
+    return first_of(row.bind(id));
+}
+
+std::optional<SnapshotRecord> Catalog::find(std::string_view container, uint64_t number) const {
+    Statement row = database_.prepare(
+        fmt::format("SELECT {} FROM snapshots WHERE container = ? AND number = ?", k_columns));
+    return first_of(row.bind(container).bind(number));
+}
+
+std::optional<SnapshotRecord> Catalog::find_latest(std::string_view container) const {
+    Statement row = database_.prepare(
+        fmt::format("SELECT {} FROM snapshots WHERE container = ? ORDER BY number DESC LIMIT 1", k_columns));
+    return first_of(row.bind(container));
+}
+
+std::optional<SnapshotRecord> Catalog::first_of(Statement& row) const {
+    if (!row.step()) return std::nullopt;
     SnapshotRecord record = record_from(row, path_);
     Statement tags = database_.prepare("SELECT tag FROM tags WHERE snapshot = ? ORDER BY tag");
     tags.bind(row.integer(k_rowid_column));

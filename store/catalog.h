@@ -44,6 +44,9 @@ class Catalog {
     // By time, then number; tags included.
     std::vector<SnapshotRecord> list() const;
     std::optional<SnapshotRecord> find(const SnapshotId& id) const;
+    // Of the container of just this name; like find() at a price that does not grow with the catalog.
+    std::optional<SnapshotRecord> find(std::string_view container, uint64_t number) const;
+    std::optional<SnapshotRecord> find_latest(std::string_view container) const;
     CatalogRows rows_of(const SnapshotId& id) const;
     std::optional<SnapshotId> head(std::string_view container_id) const;
     std::vector<Pending> pending() const;
@@ -65,6 +68,7 @@ class Catalog {
     bool set_tag(const SnapshotId& id, std::string_view tag) const;
 
  private:
+    std::optional<SnapshotRecord> first_of(Statement& row) const;
     void add_rows(int64_t snapshot, const CatalogRows& rows) const;
 
     Database database_;

@@ -102,7 +102,10 @@ class DirectoryRepository : public Repository {
     }
 
     SnapshotRecord resolve(std::string_view reference, base::WallTime now) const override {
-        return find_reference(parse_reference(reference, now), all_records());
+        Reference wanted = parse_reference(reference, now);
+        Transaction transaction = catalog_.read();
+        if (auto record = find_plain(wanted)) return *record;
+        return find_reference(wanted, catalog_.list());
     }
 
     std::unique_ptr<images::ImageSource> open(const SnapshotRecord& record) const override {
@@ -149,6 +152,14 @@ class DirectoryRepository : public Repository {
     fs::path staging_path() const override { return fs::absolute(layout_.staging()); }
 
  private:
+    // What most people write, web@3 or web@latest, with the container's whole name: the answer that find_reference() gives,
+    // without reading the whole catalog for it. Nothing when it takes more than that.
+    std::optional<SnapshotRecord> find_plain(const Reference& wanted) const {
+        if (wanted.back > 0) return std::nullopt;
+        if (wanted.place == Reference::Place::number) return catalog_.find(wanted.word, wanted.number);
+        if (wanted.place == Reference::Place::latest) return catalog_.find_latest(wanted.word);
+        return std::nullopt;
+    }
     std::vector<SnapshotRecord> all_records() const {
         Transaction transaction = catalog_.read();
         return catalog_.list();
