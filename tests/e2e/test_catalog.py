@@ -36,7 +36,7 @@ def test_a_lost_catalog_is_made_again_from_the_packs(repo, container):
         (repo.path / name).unlink(missing_ok=True)
     lost = repo("log", status=1)
     assert "cprewind rebuild" in lost.err
-    assert repo("rebuild", "--json").json == {"snapshots": 2, "unreadable": []}
+    assert repo("rebuild", "--json").json == {"snapshots": 2, "unreadable": [], "without_rows": []}
     assert repo("log", "--json").json == before
     repo.assert_clean()
     assert repo.rewind(counter, f"{counter}@1")["target"]["message"] == "note"
