@@ -10,6 +10,7 @@
 #include "engine/snapshot_files.h"
 #include "images/decoded_file.h"
 #include "images/json_document.h"
+#include "images/lost_file.h"
 #include "images/open_source.h"
 #include "images/volumes.h"
 
@@ -148,7 +149,7 @@ void load_subject(Subject& subject) {
         if (auto tree = images::read_whole(*subject.files, engine::k_layer_tree))
             subject.layer = images::parse_layer(*tree, data ? data->size() : 0, subject.checkpoint.findings);
     } catch (const Error& error) {
-        if (error.kind() != ErrorKind::damaged && error.kind() != ErrorKind::io) throw;
+        if (!images::is_loss(error)) throw;
         images::add_finding(subject.checkpoint.findings,
                             {images::FindingKind::damaged, engine::k_layer_tree, {}, error.message()});
     }

@@ -7,7 +7,7 @@
 #include <algorithm>
 
 #include "base/bytes.h"
-#include "base/error.h"
+#include "images/lost_file.h"
 
 namespace cprewind::images {
 
@@ -133,7 +133,7 @@ size_t ImageReader::read_window() {
     try {
         return file_->read_at(window_offset_, window_);
     } catch (const base::Error& error) {
-        if (error.kind() != base::ErrorKind::damaged && error.kind() != base::ErrorKind::io) throw;
+        if (!is_loss(error)) throw;
         report(FindingKind::damaged, error.message());
         findings_left_ = 0;
         return 0;

@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "base/error.h"
+#include "images/lost_file.h"
 
 namespace cprewind::images {
 
@@ -21,7 +21,7 @@ JsonDocument::JsonDocument(const ImageSource& files, std::string name, Findings&
     try {
         text.resize(file->read_at(0, std::as_writable_bytes(std::span(text.data(), text.size()))));
     } catch (const base::Error& error) {
-        if (error.kind() != base::ErrorKind::damaged && error.kind() != base::ErrorKind::io) throw;
+        if (!is_loss(error)) throw;
         report(error.message());
         return;
     }
