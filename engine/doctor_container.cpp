@@ -226,6 +226,7 @@ std::vector<ContainerFinding> examine_container(DockerClient& docker, const Cont
         examine_descriptors(pid, inside, true, findings);
         examine_mappings(pid, findings);
     }
+    examine_hangs(processes, findings);
     examine_mounts(container, findings);
     examine_space(processes, repository, findings);
     std::stable_sort(
@@ -241,7 +242,7 @@ void refuse_certain_failures(const Container& container, const std::vector<pid_t
         examine_process(pid, container.init_pid, findings);
         examine_descriptors(pid, inside, false, findings);
     }
-    // A file or a hang may be gone by the time of the dump; these are not.
+    // A file may be gone by the time of the dump; these are not.
     constexpr std::string_view k_certain[] = {"io_uring", "userfaultfd", "perf_event",      "KVM",
                                               "GPU",      "debugger",    "nested namespace"};
     for (const ContainerFinding& finding : findings) {

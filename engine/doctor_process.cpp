@@ -12,7 +12,11 @@
 #include <unistd.h>
 
 #include <array>
+#include <chrono>
+#include <map>
 #include <optional>
+#include <thread>
+#include <utility>
 
 #include "base/error.h"
 #include "base/fd.h"
@@ -29,6 +33,8 @@ constexpr uint64_t k_ghost_limit = 1u << 20;
 // From linux/tcp.h and net/tcp_states.h.
 constexpr int k_tcp_established = 1;
 constexpr int k_tcp_listen = 10;
+// A thread that waits for a disk, or for its vfork, is in state D as well, but not for long.
+constexpr std::chrono::milliseconds k_longest_ordinary_wait{500};
 
 std::string read_or_empty(const fs::path& path) {
     try {
@@ -41,6 +47,34 @@ std::string read_or_empty(const fs::path& path) {
 std::string link_or_empty(const fs::path& path) {
     std::error_code ignored;
     return fs::read_symlink(path, ignored).string();
+}
+
+std::vector<pid_t> threads_of(pid_t pid) {
+    std::vector<pid_t> threads;
+    std::error_code ended;
+    for (fs::directory_iterator entry(fmt::format("/proc/{}/task", pid), ended), end; !ended && entry != end;
+         entry.increment(ended)) {
+        auto id = base::parse_number(entry->path().filename().string());
+        if (id) threads.push_back(static_cast<pid_t>(*id));
+    }
+    return threads;
+}
+
+// A field of a status file of proc without blanks around it, or empty.
+std::string field_of(std::string_view status, std::string_view field) {
+    for (const std::string& line : base::split(status, '\n')) {
+        if (line.starts_with(field))
+            return std::string(base::trim(std::string_view(line).substr(field.size())));
+    }
+    return {};
+}
+
+// How often a thread that is in state D now has given up its processor so far, as text; nothing if it is in another state.
+std::optional<std::string> switches_if_uninterruptible(pid_t pid, pid_t thread) {
+    std::string status = read_or_empty(fmt::format("/proc/{}/task/{}/status", pid, thread));
+    if (!field_of(status, "State:").starts_with('D')) return std::nullopt;
+    return field_of(status, "voluntary_ctxt_switches:") + "+" +
+           field_of(status, "nonvoluntary_ctxt_switches:");
 }
 
 std::string descriptor_label(pid_t pid, int fd, std::string_view target) {
@@ -247,11 +281,7 @@ std::string process_label(pid_t pid) {
 }
 
 std::string status_of(pid_t pid, std::string_view field) {
-    for (const std::string& line : base::split(read_or_empty(fmt::format("/proc/{}/status", pid)), '\n')) {
-        if (line.starts_with(field))
-            return std::string(base::trim(std::string_view(line).substr(field.size())));
-    }
-    return {};
+    return field_of(read_or_empty(fmt::format("/proc/{}/status", pid)), field);
 }
 
 void examine_descriptors(pid_t pid, const std::set<pid_t>& inside, bool thoroughly,
@@ -305,11 +335,6 @@ void examine_process(pid_t pid, pid_t init, std::vector<ContainerFinding>& findi
                             "a process has one tracer at a time, and CRIU must be it",
                             "detach gdb or strace first", pid, -1});
     }
-    if (status_of(pid, "State:").starts_with('D')) {
-        findings.push_back({Effect::snap_fails, "hangs in the kernel", process_label(pid) + " is in state D",
-                            "it may not come to rest when it is frozen",
-                            fmt::format("see what it waits for: /proc/{}/stack", pid), pid, -1});
-    }
     for (const char* kind : {"pid", "pid_for_children", "user", "time", "time_for_children", "ipc", "uts"}) {
         std::string name = kind;
         std::string own = link_or_empty(fmt::format("/proc/{}/ns/{}", pid, kind));
@@ -323,6 +348,28 @@ void examine_process(pid_t pid, pid_t init, std::vector<ContainerFinding>& findi
              "turn the sandbox off that makes it (chrome: --no-sandbox), or run inner containers on the host",
              pid, -1});
         return;
+    }
+}
+
+void examine_hangs(const std::vector<pid_t>& processes, std::vector<ContainerFinding>& findings) {
+    std::map<std::pair<pid_t, pid_t>, std::string> suspects;
+    for (pid_t pid : processes) {
+        for (pid_t thread : threads_of(pid)) {
+            if (auto switches = switches_if_uninterruptible(pid, thread)) suspects[{pid, thread}] = *switches;
+        }
+    }
+    if (suspects.empty()) return;
+    std::this_thread::sleep_for(k_longest_ordinary_wait);
+    std::set<pid_t> told;
+    for (const auto& [id, switches] : suspects) {
+        auto [pid, thread] = id;
+        if (switches_if_uninterruptible(pid, thread) != switches || !told.insert(pid).second) continue;
+        findings.push_back(
+            {Effect::snap_fails, "hangs in the kernel",
+             process_label(pid) +
+                 (thread == pid ? " is in state D" : fmt::format(" has thread {} in state D", thread)),
+             "it may not come to rest when it is frozen",
+             fmt::format("see what it waits for: /proc/{}/task/{}/stack", pid, thread), pid, -1});
     }
 }
 

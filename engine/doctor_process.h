@@ -22,7 +22,10 @@ void examine_descriptors(pid_t pid, const std::set<pid_t>& inside, bool thorough
                          std::vector<ContainerFinding>& findings);
 // Mappings of devices, secret memory, probes.
 void examine_mappings(pid_t pid, std::vector<ContainerFinding>& findings);
-// Debuggers, namespaces of its own, states in which it cannot be stopped. `init`: the container's first process.
+// Debuggers, namespaces of its own. `init`: the container's first process.
 void examine_process(pid_t pid, pid_t init, std::vector<ContainerFinding>& findings);
+// Threads that stay in the kernel and may not come to rest: in state D twice, half a second apart, without having run between.
+// Takes that half second only if one is in that state at all.
+void examine_hangs(const std::vector<pid_t>& processes, std::vector<ContainerFinding>& findings);
 
 }  // namespace cprewind::engine

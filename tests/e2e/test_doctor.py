@@ -119,6 +119,19 @@ def test_a_debugger_is_named_and_a_snap_refused_untouched(repo, container):
     repo.snap(made)
 
 
+def test_a_process_that_hangs_in_the_kernel_is_told_and_one_that_only_passes_through_is_not(repo, container):
+    # A parent waits for its vfork in state D. The first never gets past it; the second has a new one each time.
+    # The child of a vfork shares the memory of its parent, so it goes on in this very program.
+    hanging = ready(container(program("import ctypes\nif ctypes.CDLL(None).vfork() == 0: print(1)")))
+    passing = ready(container(program("import subprocess\nprint(1)\nwhile True: subprocess.run(['true'])")))
+    wait_until(lambda: "disk sleep" in pathlib.Path(f"/proc/{hanging.pid}/status").read_text(), "the parent waits")
+    document = findings(repo, hanging)
+    assert [f["what"] for f in document["findings"]] == ["hangs in the kernel"]
+    assert document["findings"][0]["pid"] == hanging.pid
+    for _ in range(20):
+        assert findings(repo, passing, status=0)["findings"] == []
+
+
 def test_what_is_lost_by_a_rewind_is_told_and_prevents_nothing(repo, container):
     server = container(["python3", "-uc", "import socket, time\ns = socket.create_server(('', 5555))\nprint(1)\nc = s.accept()\ntime.sleep(999)"])
     ready(server)
